@@ -1,0 +1,488 @@
+//! Owns the bytes of an entry, in both directions. The only file that knows CBOR.
+//!
+//! An entry is a CBOR array `[magic, format, sum, body]`. `body` is a byte string that holds the array of [`Body`], and `sum`
+//! is its sum under the database's secret: damage of any kind shows before anything in it is believed. Ids and payloads
+//! are packed, each column one byte string with the ends of its rows beside it, so that the first k rows are read without
+//! looking at the others, and decoding allocates nothing: everything is borrowed from the input.
+//!
+//! `serde_cbor` is no longer maintained, so it is kept behind this file: it is given bytes of a bounded size, types without
+//! recursion, and borrowed fields, so that no length in the input decides about an allocation.
+
+use crate::key::{CacheKey, Secret};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+const MAGIC: &str = "vcache";
+/// The format of the bytes. It is part of every key, too: entries of another format are never met.
+pub const FORMAT: u8 = 1;
+/// Set in the end of a row's text when the text is NULL.
+const NULL: u32 = 1 << 31;
+
+/// One row of an answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row<'a> {
+    /// The row's id as text.
+    pub id: Option<&'a str>,
+    /// What the operator returned.
+    pub distance: f64,
+    /// The payload columns as a JSON object.
+    pub payload: Option<&'a str>,
+}
+
+/// An answer in memory, nearest row first.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Answer {
+    distances: Vec<f64>,
+    ids: Texts,
+    payloads: Texts,
+}
+
+impl Answer {
+    /// Adds a row behind the others.
+    pub fn push(&mut self, row: Row<'_>) {
+        self.distances.push(row.distance);
+        self.ids.push(row.id);
+        self.payloads.push(row.payload);
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.distances.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.distances.is_empty()
+    }
+
+    /// The rows, nearest first.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let texts = self.ids.iter().zip(self.payloads.iter());
+        self.distances
+            .iter()
+            .zip(texts)
+            .map(|(&distance, (id, payload))| Row { id, distance, payload })
+    }
+}
+
+/// A column of texts, each of which may be NULL.
+#[derive(Debug, Default, Clone, PartialEq)]
+struct Texts {
+    ends: Vec<(usize, bool)>,
+    text: String,
+}
+
+impl Texts {
+    fn push(&mut self, value: Option<&str>) {
+        self.text.push_str(value.unwrap_or_default());
+        self.ends.push((self.text.len(), value.is_none()));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Option<&str>> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
+        starts
+            .zip(&self.ends)
+            .map(|(start, &(end, null))| if null { None } else { self.text.get(start..end) })
+    }
+
+    /// The ends as they stand in an entry; `None` when the texts are too long for them.
+    fn packed_ends(&self) -> Option<Vec<u8>> {
+        let mut packed = Vec::with_capacity(self.ends.len() * 4);
+        for &(end, null) in &self.ends {
+            let end = u32::try_from(end).ok().filter(|end| end & NULL == 0)?;
+            packed.extend((end | if null { NULL } else { 0 }).to_le_bytes());
+        }
+        Some(packed)
+    }
+}
+
+/// What an entry says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// The key that the entry was stored under.
+    pub key: CacheKey,
+    /// The namespace it answers for.
+    pub namespace: &'a str,
+    /// When the answer's snapshot was taken, at the latest: microseconds since the Unix epoch.
+    pub computed_at: i64,
+    /// From when on it answers nothing: microseconds since the Unix epoch.
+    pub expires_at: i64,
+    /// K, the rows that the engine was asked for; it may have given fewer.
+    pub asked: u32,
+}
+
+/// An entry as read: borrowed from the bytes it was decoded from.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// What the entry says of itself.
+    pub header: Header<'a>,
+    body: Body<'a>,
+}
+
+/// Why bytes are no entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// Not CBOR, or not of an entry's form.
+    Malformed,
+    /// An entry of another format.
+    Format(u8),
+    /// The sum does not fit the body.
+    Sum,
+    /// A column does not fit the number of rows, or is no UTF-8.
+    Column,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => f.write_str("the value is not an entry"),
+            Self::Format(found) => write!(f, "the entry has format {found}, not {FORMAT}"),
+            Self::Sum => f.write_str("the entry's sum does not fit"),
+            Self::Column => f.write_str("a column of the entry does not fit its rows"),
+        }
+    }
+}
+
+impl std::error::Error for Damage {}
+
+/// The bytes of an entry; `None` when there would be more than `limit` of them.
+pub fn encode(header: &Header<'_>, answer: &Answer, secret: &Secret, limit: usize) -> Option<Vec<u8>> {
+    if answer.ids.text.len() + answer.payloads.text.len() + answer.len() * 16 > limit {
+        return None;
+    }
+    let distances: Vec<u8> = answer.distances.iter().flat_map(|d| d.to_le_bytes()).collect();
+    let (id_ends, payload_ends) = (answer.ids.packed_ends()?, answer.payloads.packed_ends()?);
+    let body = Body {
+        key: Bytes(&header.key.to_bytes()),
+        namespace: header.namespace,
+        computed_at: header.computed_at,
+        expires_at: header.expires_at,
+        asked: header.asked,
+        rows: u32::try_from(answer.len()).ok()?,
+        distances: Bytes(&distances),
+        id_ends: Bytes(&id_ends),
+        ids: Bytes(answer.ids.text.as_bytes()),
+        payload_ends: Bytes(&payload_ends),
+        payloads: Bytes(answer.payloads.text.as_bytes()),
+    };
+    // Writing to memory cannot fail; were it to, the answer would not be stored.
+    let body = serde_cbor::to_vec(&body.to_tuple()).ok()?;
+    let bytes = serde_cbor::to_vec(&(MAGIC, FORMAT, secret.sum(&body), Bytes(&body))).ok()?;
+    (bytes.len() <= limit).then_some(bytes)
+}
+
+impl<'a> Entry<'a> {
+    /// Reads an entry. Whether it is the one that was asked for is the caller's question, by [`Entry::header`].
+    ///
+    /// # Errors
+    /// [`Damage`], for any bytes that [`encode`] did not make under this secret.
+    pub fn decode(bytes: &'a [u8], secret: &Secret) -> Result<Self, Damage> {
+        let (magic, format, sum, body): (&str, u8, u64, Bytes<'a>) =
+            serde_cbor::from_slice(bytes).map_err(|_| Damage::Malformed)?;
+        if magic != MAGIC {
+            return Err(Damage::Malformed);
+        }
+        if format != FORMAT {
+            return Err(Damage::Format(format));
+        }
+        if secret.sum(body.0) != sum {
+            return Err(Damage::Sum);
+        }
+        let body = Body::from_tuple(serde_cbor::from_slice(body.0).map_err(|_| Damage::Malformed)?);
+        let key = body.key.0.try_into().map_err(|_| Damage::Malformed)?;
+        let rows = body.rows as usize;
+        let fits = body.distances.0.len() == rows * 8
+            && body.id_ends.0.len() == rows * 4
+            && body.payload_ends.0.len() == rows * 4;
+        if !fits {
+            return Err(Damage::Column);
+        }
+        let header = Header {
+            key: CacheKey(u128::from_be_bytes(key)),
+            namespace: body.namespace,
+            computed_at: body.computed_at,
+            expires_at: body.expires_at,
+            asked: body.asked,
+        };
+        Ok(Self { header, body })
+    }
+
+    /// The first `k` rows, or all when there are fewer; each is checked as it is reached.
+    pub fn rows(&self, k: usize) -> impl Iterator<Item = Result<Row<'a>, Damage>> + use<'a> {
+        let body = self.body;
+        let (ids, payloads) = (
+            texts(body.id_ends.0, body.ids.0),
+            texts(body.payload_ends.0, body.payloads.0),
+        );
+        let distances = body
+            .distances
+            .0
+            .chunks_exact(8)
+            .map(|d| d.try_into().map_or(f64::NAN, f64::from_le_bytes));
+        distances
+            .zip(ids.zip(payloads))
+            .take(k)
+            .map(|(distance, (id, payload))| {
+                Ok(Row {
+                    id: id?,
+                    distance,
+                    payload: payload?,
+                })
+            })
+    }
+}
+
+fn texts<'a>(ends: &'a [u8], text: &'a [u8]) -> impl Iterator<Item = Result<Option<&'a str>, Damage>> {
+    let mut start = 0;
+    ends.chunks_exact(4).map(move |end| {
+        let end = end.try_into().map_or(0, u32::from_le_bytes);
+        let (end, null) = ((end & !NULL) as usize, end & NULL != 0);
+        let bytes = text.get(start..end).ok_or(Damage::Column)?;
+        start = end;
+        if null {
+            return Ok(None);
+        }
+        std::str::from_utf8(bytes).map(Some).map_err(|_| Damage::Column)
+    })
+}
+
+/// What the body's array holds, in the order of its fields.
+#[derive(Debug, Clone, Copy)]
+struct Body<'a> {
+    key: Bytes<'a>,
+    namespace: &'a str,
+    computed_at: i64,
+    expires_at: i64,
+    asked: u32,
+    rows: u32,
+    distances: Bytes<'a>,
+    id_ends: Bytes<'a>,
+    ids: Bytes<'a>,
+    payload_ends: Bytes<'a>,
+    payloads: Bytes<'a>,
+}
+
+type BodyTuple<'a> = (
+    Bytes<'a>,
+    &'a str,
+    i64,
+    i64,
+    u32,
+    u32,
+    Bytes<'a>,
+    Bytes<'a>,
+    Bytes<'a>,
+    Bytes<'a>,
+    Bytes<'a>,
+);
+
+impl<'a> Body<'a> {
+    fn to_tuple(self) -> BodyTuple<'a> {
+        let Self {
+            key,
+            namespace,
+            computed_at,
+            expires_at,
+            asked,
+            rows,
+            ..
+        } = self;
+        let Self {
+            distances,
+            id_ends,
+            ids,
+            payload_ends,
+            payloads,
+            ..
+        } = self;
+        (
+            key,
+            namespace,
+            computed_at,
+            expires_at,
+            asked,
+            rows,
+            distances,
+            id_ends,
+            ids,
+            payload_ends,
+            payloads,
+        )
+    }
+
+    fn from_tuple(tuple: BodyTuple<'a>) -> Self {
+        let (key, namespace, computed_at, expires_at, asked, rows, distances, id_ends, ids, payload_ends, payloads) =
+            tuple;
+        Self {
+            key,
+            namespace,
+            computed_at,
+            expires_at,
+            asked,
+            rows,
+            distances,
+            id_ends,
+            ids,
+            payload_ends,
+            payloads,
+        }
+    }
+}
+
+/// Bytes that serde writes as a byte string and reads without copying.
+#[derive(Debug, Clone, Copy)]
+struct Bytes<'a>(&'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Bytes<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // serde reads a borrowed slice from a byte string alone, never from an array of numbers.
+        <&'a [u8]>::deserialize(deserializer).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::SECRET_BYTES;
+    use proptest::prelude::*;
+
+    fn secret() -> Secret {
+        Secret::new(&[7; SECRET_BYTES]).unwrap()
+    }
+
+    fn header() -> Header<'static> {
+        Header {
+            key: CacheKey(0x1234),
+            namespace: "documents",
+            computed_at: 5,
+            expires_at: 9,
+            asked: 20,
+        }
+    }
+
+    fn answer(rows: &[(Option<String>, f64, Option<String>)]) -> Answer {
+        let mut answer = Answer::default();
+        for (id, distance, payload) in rows {
+            answer.push(Row {
+                id: id.as_deref(),
+                distance: *distance,
+                payload: payload.as_deref(),
+            });
+        }
+        answer
+    }
+
+    fn sample() -> Answer {
+        answer(&[
+            (Some("a".into()), 0.5, Some("{\"x\": 1}".into())),
+            (None, f64::NAN, None),
+            (Some("ü".into()), 2.0, None),
+        ])
+    }
+
+    #[test]
+    fn a_limit_is_kept() {
+        let bytes = encode(&header(), &sample(), &secret(), usize::MAX).unwrap();
+        assert!(encode(&header(), &sample(), &secret(), bytes.len()).is_some());
+        assert!(encode(&header(), &sample(), &secret(), bytes.len() - 1).is_none());
+    }
+
+    #[test]
+    fn another_format_is_named() {
+        let bytes = serde_cbor::to_vec(&(MAGIC, 77u8, 0u64, Bytes(b""))).unwrap();
+        assert_eq!(Entry::decode(&bytes, &secret()).unwrap_err(), Damage::Format(77));
+    }
+
+    #[test]
+    fn another_secret_is_damage() {
+        let bytes = encode(&header(), &sample(), &secret(), usize::MAX).unwrap();
+        assert_eq!(
+            Entry::decode(
+                &bytes,
+                &Secret::new(&std::array::from_fn::<u8, SECRET_BYTES, _>(|i| i as u8)).unwrap()
+            )
+            .unwrap_err(),
+            Damage::Sum
+        );
+    }
+
+    /// Columns that lie about their length are damage, even under a right sum.
+    #[test]
+    fn columns_are_checked() {
+        let forge = |rows: u32, ends: &[u8], texts: &[u8]| {
+            let (key, header) = ([0; 16], header());
+            let body = (Bytes(&key), header.namespace, 5i64, 9i64, 20u32, rows);
+            let tail = (Bytes(&[0; 8]), Bytes(ends), Bytes(texts), Bytes(&[0; 4]), Bytes(b""));
+            let tuple: BodyTuple<'_> = (
+                body.0, body.1, body.2, body.3, body.4, body.5, tail.0, tail.1, tail.2, tail.3, tail.4,
+            );
+            let body = serde_cbor::to_vec(&tuple).unwrap();
+            let bytes = serde_cbor::to_vec(&(MAGIC, FORMAT, secret().sum(&body), Bytes(&body))).unwrap();
+            let entry = Entry::decode(&bytes, &secret())?;
+            entry.rows(10).collect::<Result<Vec<_>, _>>().map(|rows| rows.len())
+        };
+        assert_eq!(forge(1, &1u32.to_le_bytes(), b"a"), Ok(1));
+        assert_eq!(
+            forge(1, &2u32.to_le_bytes(), b"a"),
+            Err(Damage::Column),
+            "an end beyond the text"
+        );
+        assert_eq!(forge(1, &1u32.to_le_bytes(), b"\xff"), Err(Damage::Column), "no UTF-8");
+        assert_eq!(
+            forge(2, &1u32.to_le_bytes(), b"a"),
+            Err(Damage::Column),
+            "more rows than columns"
+        );
+        assert_eq!(
+            forge(u32::MAX, &1u32.to_le_bytes(), b"a"),
+            Err(Damage::Column),
+            "far more rows"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(
+            rows in prop::collection::vec((prop::option::of(".{0,9}"), any::<f64>(), prop::option::of(".{0,30}")), 0..30),
+            k in 0usize..40,
+        ) {
+            let answer = answer(&rows);
+            let bytes = encode(&header(), &answer, &secret(), usize::MAX).unwrap();
+            let entry = Entry::decode(&bytes, &secret()).unwrap();
+            prop_assert_eq!(entry.header, header());
+            let read: Vec<_> = entry.rows(k).collect::<Result<_, _>>().unwrap();
+            prop_assert_eq!(read.len(), rows.len().min(k));
+            for (row, (id, distance, payload)) in read.iter().zip(&rows) {
+                prop_assert_eq!((row.id, row.payload), (id.as_deref(), payload.as_deref()));
+                prop_assert_eq!(row.distance.to_bits(), distance.to_bits());
+            }
+            prop_assert_eq!(answer.rows().count(), rows.len());
+        }
+
+        #[test]
+        fn any_bytes_are_an_entry_or_damage(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Entry::decode(&bytes, &secret()).is_err());
+        }
+
+        #[test]
+        fn a_changed_byte_is_damage(at in any::<prop::sample::Index>(), flip in 1u8..) {
+            let mut bytes = encode(&header(), &sample(), &secret(), usize::MAX).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            prop_assert!(Entry::decode(&bytes, &secret()).is_err());
+        }
+
+        #[test]
+        fn a_truncation_is_damage(length in any::<prop::sample::Index>()) {
+            let bytes = encode(&header(), &sample(), &secret(), usize::MAX).unwrap();
+            let length = length.index(bytes.len());
+            prop_assert!(Entry::decode(&bytes[..length], &secret()).is_err());
+        }
+    }
+}

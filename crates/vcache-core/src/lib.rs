@@ -1,0 +1,15 @@
+//! What vcache decides without PostgreSQL and without I/O.
+//!
+//! | module | owns |
+//! | --- | --- |
+//! | [`vector`] | the text form of a vector, and its canonical values |
+//! | [`key`] | from the parts of a search to the 128 bits that name its entry |
+//! | [`codec`] | the bytes of an entry, in both directions |
+//! | [`resp`] | how many bytes a Redis reply has, before it is read |
+//! | [`ladder`] | how many rows a miss asks for |
+
+pub mod codec;
+pub mod key;
+pub mod ladder;
+pub mod resp;
+pub mod vector;

@@ -1,0 +1,8 @@
+-- Who may do what. A search checks the privileges on its source itself, on every call, under the caller's role; registering
+-- checks that the caller owns the source.
+
+-- All may see what is registered: pg_dump of any role carries the table.
+GRANT SELECT ON @extschema@.vcache_namespace, @extschema@.vcache_namespaces, @extschema@.vcache_stats TO PUBLIC;
+
+REVOKE ALL ON @extschema@.vcache_secret FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.vcache_stats_reset(text) FROM PUBLIC;

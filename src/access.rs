@@ -1,0 +1,24 @@
+//! Owns who may see what: on every call, hits included, under the current role.
+
+use crate::namespace::Definition;
+use crate::pg::access;
+use crate::pg::scan::Table;
+
+/// What a role that may search at all gets to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// All rows: what is cached for one such role answers for every other.
+    AllRows,
+    /// The rows that row-level security leaves it: nothing is shared.
+    OwnRows,
+}
+
+/// Raises PostgreSQL's own error unless the current role may run the plain query over the namespace's source.
+pub fn check(definition: &Definition, source: &Table) -> Sight {
+    access::check_select(source, &definition.read_columns);
+    if access::row_security_in_force(definition.source) {
+        Sight::OwnRows
+    } else {
+        Sight::AllRows
+    }
+}

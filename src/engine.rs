@@ -1,0 +1,274 @@
+//! Owns the uncached query: which engine a vector's column belongs to, the statement that asks it, and its answer.
+//!
+//! The statement is `SELECT id, vector <op> $1, tableoid, ctid, payload … ORDER BY vector <op> $1 LIMIT K`, every name in it
+//! with its schema. It runs under the caller's role, snapshot and settings, as the plain query would. Only afterwards, and
+//! under settings of their own, are ids and payloads turned into text, so that an entry reads the same whoever computed it.
+//!
+//! K is a literal: with a parameter the planner would take it for a tenth of the table and plan every call anew.
+
+use crate::error::Error;
+use crate::pg::catalog::{self, Column, Operator, quoted};
+use crate::pg::guc::Temporarily;
+use crate::pg::scan::Table;
+use crate::pg::spi::{Connection, Plan, ResultSet, float, is_float};
+use pgrx::pg_sys::{self, Oid};
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::rc::Rc;
+use vcache_core::codec::{Answer, Row};
+
+/// The most dimensions that RuVector's type takes (ruvector-postgres 2.0.6, `src/lib.rs`).
+pub const MAX_DIMENSIONS: usize = 16_000;
+
+/// What begins the names of the engines' settings.
+const SETTINGS: [&str; 3] = ["ruvector.", "hnsw.", "ivfflat."];
+
+/// The metrics that have a name, with their operators.
+const METRICS: [(&str, &str); 4] = [
+    ("l2", "<->"),
+    ("cosine", "<=>"),
+    ("inner_product", "<#>"),
+    ("l1", "<+>"),
+];
+
+/// How ids and payloads are rendered, whatever the session's settings are.
+const RENDERING: [(&CStr, &CStr); 7] = [
+    (c"TimeZone", c"UTC"),
+    (c"DateStyle", c"ISO, MDY"),
+    (c"IntervalStyle", c"postgres"),
+    (c"bytea_output", c"hex"),
+    (c"extra_float_digits", c"1"),
+    (c"xmlbinary", c"base64"),
+    (c"search_path", c"\"\""),
+];
+
+/// Whether a setting is one of an engine's.
+pub fn is_engine_setting(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SETTINGS
+        .iter()
+        .any(|prefix| name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()))
+}
+
+/// Whether a setting can change the engine's answer: its own settings, and the switches by which the planner takes an
+/// approximate index or the exact scan.
+pub fn changes_answers(name: &str) -> bool {
+    name.starts_with("enable_") || is_engine_setting(name)
+}
+
+/// The extension that searches a column, known by the column's type.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub vector_type: Oid,
+    schema: String,
+    extension: Oid,
+}
+
+impl Engine {
+    /// # Errors
+    /// [`Error::NotAVector`] for a column of a type that belongs to no engine.
+    pub fn of(column: &Column) -> Result<Self, Error> {
+        let not_a_vector = || Error::NotAVector {
+            column: column.name.clone(),
+            kind: catalog::type_text(column.kind),
+        };
+        let (name, schema) = catalog::type_name(column.kind).ok_or_else(not_a_vector)?;
+        let extension = catalog::extension_of_type(column.kind);
+        if name != "ruvector" || extension == pg_sys::InvalidOid {
+            return Err(not_a_vector());
+        }
+        Ok(Self {
+            vector_type: column.kind,
+            schema: catalog::schema_name(schema),
+            extension,
+        })
+    }
+
+    /// The engine's name and installed version, which answers depend on.
+    pub fn version(&self) -> (String, String) {
+        catalog::extension(self.extension).unwrap_or_default()
+    }
+
+    /// The dimensions that a column is declared with: `ruvector(384)`.
+    pub fn declared_dimensions(&self, column: &Column) -> Option<usize> {
+        usize::try_from(column.modifier).ok().filter(|n| *n > 0)
+    }
+
+    /// The operator of a metric, given by its name or by the operator's.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMetric`], [`Error::NotADistance`].
+    pub fn operator(&self, metric: &str, column: &Column) -> Result<Operator, Error> {
+        let name = METRICS
+            .iter()
+            .find(|(name, _)| *name == metric)
+            .map_or(metric, |(_, operator)| operator);
+        let operator =
+            catalog::operator_on(&self.schema, name, self.vector_type).ok_or_else(|| Error::UnknownMetric {
+                metric: metric.to_owned(),
+                kind: catalog::type_text(column.kind),
+            })?;
+        if !is_float(operator.result) {
+            return Err(Error::NotADistance {
+                operator: operator.name,
+                kind: catalog::type_text(operator.result),
+            });
+        }
+        Ok(operator)
+    }
+}
+
+/// The name of the metric that an operator stands for, or the operator's own.
+pub fn metric_name(operator: &str) -> &str {
+    METRICS
+        .iter()
+        .find(|(_, name)| *name == operator)
+        .map_or(operator, |(metric, _)| metric)
+}
+
+/// The statement of a namespace, with the plans that this backend has made of it.
+pub struct Statement {
+    /// Everything up to the number of rows.
+    text: String,
+    parameters: Vec<Oid>,
+    distance: Oid,
+    id_output: Oid,
+    has_payload: bool,
+    plans: RefCell<Vec<(u32, Rc<Plan>)>>,
+}
+
+impl Statement {
+    /// The statement over `source`; `tenant` is the column whose value chooses the rows, with its operator.
+    pub fn new(
+        source: &Table,
+        id: &Column,
+        vector: &Column,
+        operator: &Operator,
+        tenant: Option<(&Column, &Operator)>,
+        payload: &[&Column],
+    ) -> Self {
+        let class = catalog::class(source.oid());
+        let table = class.map_or_else(String::new, |class| {
+            format!(
+                "{}.{}",
+                quoted(&catalog::schema_name(class.schema)),
+                quoted(&class.name)
+            )
+        });
+        let distance = format!("s.{} {} $1", quoted(&vector.name), operator.sql());
+        let mut columns = format!("s.{}, {distance}, s.tableoid, s.ctid", quoted(&id.name));
+        for column in payload {
+            columns.push_str(&format!(", s.{}", quoted(&column.name)));
+        }
+        let condition = tenant.map_or_else(String::new, |(column, equals)| {
+            format!(" WHERE s.{} {} $2", quoted(&column.name), equals.sql())
+        });
+        let mut parameters = vec![vector.kind];
+        parameters.extend(tenant.map(|(column, _)| column.kind));
+        Self {
+            text: format!("SELECT {columns} FROM {table} s{condition} ORDER BY {distance} LIMIT"),
+            parameters,
+            distance: operator.result,
+            id_output: catalog::output_function(id.kind),
+            has_payload: !payload.is_empty(),
+            plans: RefCell::default(),
+        }
+    }
+
+    /// Asks the engine for its nearest `k` rows and gives the first `most` of them: fewer when there are no more. Arguments:
+    /// the vector, and the tenant's value.
+    ///
+    /// An index that was built while rows changed may yield a row twice. It counts once, and when that leaves too few rows
+    /// though there may be more, more are asked for.
+    pub fn run(&self, k: u32, most: usize, settings: &[(CString, CString)], arguments: &[pg_sys::Datum]) -> Answer {
+        let connection = Connection::open();
+        let mut asked = k;
+        loop {
+            let plan = self.plan(&connection, asked);
+            let result = {
+                let temporarily = (!settings.is_empty()).then(Temporarily::new);
+                for (name, value) in settings {
+                    temporarily.iter().for_each(|temporarily| temporarily.set(name, value));
+                }
+                connection.run(&plan, arguments)
+            };
+            let Rendered { answer, came_short } = self.render(&result, most);
+            let may_be_more = came_short && result.len() as u64 == u64::from(asked);
+            match asked.checked_mul(2).filter(|_| may_be_more) {
+                Some(more) => asked = more,
+                None => return answer,
+            }
+        }
+    }
+
+    fn plan(&self, connection: &Connection, k: u32) -> Rc<Plan> {
+        let kept = self
+            .plans
+            .borrow()
+            .iter()
+            .find(|(rows, _)| *rows == k)
+            .map(|(_, plan)| Rc::clone(plan));
+        kept.unwrap_or_else(|| {
+            // The text holds no zero byte: names come from catalogs.
+            let text = CString::new(format!("{} {k}", self.text)).unwrap_or_default();
+            let plan = Rc::new(connection.prepare(&text, &self.parameters));
+            self.plans.borrow_mut().push((k, Rc::clone(&plan)));
+            plan
+        })
+    }
+
+    /// The first `most` rows with a vector, in the engine's order, as text.
+    fn render(&self, result: &ResultSet<'_>, most: usize) -> Rendered {
+        const ID: usize = 0;
+        const DISTANCE: usize = 1;
+        const TABLE: usize = 2;
+        const PLACE: usize = 3;
+        const PAYLOAD: usize = 4;
+        let (mut answer, mut twice) = (Answer::default(), false);
+        if result.len() == 0 {
+            return Rendered {
+                answer,
+                came_short: false,
+            };
+        }
+        let temporarily = Temporarily::new();
+        for (name, value) in RENDERING {
+            temporarily.set_unless_same(name, value);
+        }
+        let objects = self.has_payload.then(|| result.objects(PAYLOAD));
+        let mut seen = HashSet::with_capacity(most);
+        for row in result.rows() {
+            // Distances are ordered, NULLs last: behind a row without a vector there are only more of them.
+            let Some(distance) = row.get(DISTANCE) else {
+                return Rendered {
+                    answer,
+                    came_short: false,
+                };
+            };
+            if answer.len() == most {
+                break;
+            }
+            if !seen.insert((row.oid(TABLE), row.tid(PLACE))) {
+                twice = true;
+                continue;
+            }
+            let id = row.output(ID, self.id_output);
+            let payload = objects.as_ref().map(|objects| objects.of(&row));
+            let distance = float(distance, self.distance);
+            answer.push(Row {
+                id: id.as_deref(),
+                distance,
+                payload: payload.as_deref(),
+            });
+        }
+        let came_short = twice && answer.len() < most;
+        Rendered { answer, came_short }
+    }
+}
+
+/// An answer, and whether rows that came twice have left it with too few.
+struct Rendered {
+    answer: Answer,
+    came_short: bool,
+}

@@ -1,0 +1,324 @@
+//! Owns every error that vcache raises itself: its SQLSTATE, its words, its cure. The one place where an error of the extension
+//! becomes one of PostgreSQL.
+
+use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys::panic::ErrorReport};
+use vcache_core::vector::VectorError;
+
+/// What can be wrong with a call. Errors of PostgreSQL and of the engine pass by on their own.
+#[derive(Debug)]
+pub enum Error {
+    /// A text is not valid UTF-8, so the database has another encoding.
+    Encoding,
+    /// SPI refused a statement with this code.
+    Spi(i32),
+    /// The library's tables are not there.
+    NotInstalled,
+    /// An argument is NULL that may not be.
+    NullArgument(&'static str),
+    /// An array has this many dimensions.
+    ArrayDimensions(i32),
+    /// The array's element n, from 1, is NULL.
+    NullElement(usize),
+    /// The vector's text or values are none.
+    Vector(VectorError),
+    /// A value of this type stands for no vector.
+    VectorType(String),
+    /// A vector of the engine's type is damaged.
+    VectorDamaged,
+    /// The vector has `found` dimensions, the column `expected`.
+    Dimensions {
+        expected: usize,
+        found: usize,
+    },
+    /// The vector has more dimensions than the engine's type takes.
+    TooManyDimensions(usize),
+    TopK {
+        given: i32,
+        most: i32,
+    },
+    Ttl,
+    FetchK(i32),
+    NamespaceName(&'static str),
+    UnknownNamespace {
+        name: String,
+        known: Vec<String>,
+    },
+    NamespaceExists(String),
+    SourceGone(String),
+    SourceColumnGone {
+        namespace: String,
+        column: String,
+    },
+    UnknownColumn {
+        table: String,
+        column: String,
+    },
+    NotATable(String),
+    TemporarySource(String),
+    NotAVector {
+        column: String,
+        kind: String,
+    },
+    NoPrimaryKey(String),
+    CompositePrimaryKey(String),
+    NoMetric {
+        table: String,
+        column: String,
+    },
+    AmbiguousMetric {
+        column: String,
+        metrics: Vec<String>,
+    },
+    UnknownMetric {
+        metric: String,
+        kind: String,
+    },
+    NotADistance {
+        operator: String,
+        kind: String,
+    },
+    NoEquality {
+        column: String,
+        kind: String,
+    },
+    PatternWithoutColumn(String),
+    Freshness(String),
+    UnknownOption {
+        option: String,
+        known: &'static [&'static str],
+    },
+    OptionType {
+        option: String,
+        expected: &'static str,
+    },
+    SearchSetting(String),
+    StatisticsNeedPreload,
+}
+
+impl Error {
+    /// Raises the error; the statement ends.
+    pub fn raise(self) -> ! {
+        let (code, message, detail, hint) = self.parts();
+        let mut report = ErrorReport::new(code, message, "vcache");
+        if let Some(detail) = detail {
+            report = report.set_detail(detail);
+        }
+        if let Some(hint) = hint {
+            report = report.set_hint(hint);
+        }
+        report.report(PgLogLevel::ERROR);
+        unreachable!("an ERROR does not return")
+    }
+
+    fn parts(self) -> (PgSqlErrorCode, String, Option<String>, Option<String>) {
+        use PgSqlErrorCode as Code;
+        let hint = |code, message: String, hint: &str| (code, message, None, Some(hint.to_owned()));
+        let plain = |code, message: String| (code, message, None, None);
+        match self {
+            Self::Encoding => hint(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "vcache works in databases with encoding UTF8".into(),
+                "Create the database with ENCODING 'UTF8'.",
+            ),
+            Self::Spi(code) => plain(
+                Code::ERRCODE_INTERNAL_ERROR,
+                format!("SPI refused a statement with code {code}"),
+            ),
+            Self::NotInstalled => hint(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the tables of extension \"vcache\" are not where its functions are".into(),
+                "Create the extension again: DROP EXTENSION vcache, then CREATE EXTENSION vcache.",
+            ),
+            Self::NullArgument(name) => plain(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, format!("{name} must not be null")),
+            Self::ArrayDimensions(n) => hint(
+                Code::ERRCODE_ARRAY_ELEMENT_ERROR,
+                format!("the array has {n} dimensions"),
+                "A vector, or a list of names, is an array of one dimension.",
+            ),
+            Self::NullElement(n) => plain(
+                Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+                format!("element {n} of the array must not be null"),
+            ),
+            Self::Vector(error) => {
+                let code = match error {
+                    VectorError::Empty | VectorError::NotANumber(_) => Code::ERRCODE_DATA_EXCEPTION,
+                    VectorError::OutOfRange(_) => Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+                    _ => Code::ERRCODE_INVALID_TEXT_REPRESENTATION,
+                };
+                let message = if code == Code::ERRCODE_INVALID_TEXT_REPRESENTATION {
+                    "malformed vector"
+                } else {
+                    "invalid vector"
+                };
+                let detail = sentence(&error.to_string());
+                let cure = "A vector is written '[0.1, 0.2, 0.3]', of finite numbers in the range of type real.";
+                (code, message.into(), Some(detail), Some(cure.into()))
+            }
+            Self::VectorType(kind) => hint(
+                Code::ERRCODE_DATATYPE_MISMATCH,
+                format!("a value of type {kind} is not a vector"),
+                "Give the vector as text such as '[0.1, 0.2]', as the column's own type, or as an array of numbers.",
+            ),
+            Self::VectorDamaged => plain(
+                Code::ERRCODE_DATA_CORRUPTED,
+                "the size of the vector does not fit its dimensions".into(),
+            ),
+            Self::Dimensions { expected, found } => plain(
+                Code::ERRCODE_DATA_EXCEPTION,
+                format!("expected {expected} dimensions, not {found}"),
+            ),
+            Self::TooManyDimensions(found) => plain(
+                Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                format!(
+                    "a vector cannot have more than {} dimensions, not {found}",
+                    crate::engine::MAX_DIMENSIONS
+                ),
+            ),
+            Self::TopK { given, most } => hint(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("top_k must be between 1 and {most}, not {given}"),
+                "The upper bound is the setting vcache.max_top_k.",
+            ),
+            Self::Ttl => hint(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                "ttl must not be negative".into(),
+                "A ttl of '0' asks the engine and stores nothing.",
+            ),
+            Self::FetchK(given) => plain(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("fetch_k must be at least 1, not {given}"),
+            ),
+            Self::NamespaceName(problem) => {
+                plain(Code::ERRCODE_INVALID_NAME, format!("the name of a namespace {problem}"))
+            }
+            Self::UnknownNamespace { name, known } => {
+                let cure = if known.is_empty() {
+                    "There is none yet: register one with vcache_create_namespace().".into()
+                } else {
+                    format!("There are: {}.", known.join(", "))
+                };
+                (
+                    Code::ERRCODE_UNDEFINED_OBJECT,
+                    format!("namespace \"{name}\" does not exist"),
+                    None,
+                    Some(cure),
+                )
+            }
+            Self::NamespaceExists(name) => hint(
+                Code::ERRCODE_DUPLICATE_OBJECT,
+                format!("namespace \"{name}\" already exists"),
+                "Change it with vcache_alter_namespace(), or drop it first.",
+            ),
+            Self::SourceGone(name) => hint(
+                Code::ERRCODE_UNDEFINED_TABLE,
+                format!("the source of namespace \"{name}\" no longer exists"),
+                "Drop the namespace with vcache_drop_namespace().",
+            ),
+            Self::SourceColumnGone { namespace, column } => hint(
+                Code::ERRCODE_UNDEFINED_COLUMN,
+                format!("the source of namespace \"{namespace}\" no longer has a column \"{column}\""),
+                "Name the column anew with vcache_alter_namespace().",
+            ),
+            Self::UnknownColumn { table, column } => plain(
+                Code::ERRCODE_UNDEFINED_COLUMN,
+                format!("column \"{column}\" of table \"{table}\" does not exist"),
+            ),
+            Self::NotATable(name) => hint(
+                Code::ERRCODE_WRONG_OBJECT_TYPE,
+                format!("\"{name}\" is not a table"),
+                "The source of a namespace is an ordinary or partitioned table.",
+            ),
+            Self::TemporarySource(name) => hint(
+                Code::ERRCODE_WRONG_OBJECT_TYPE,
+                format!("table \"{name}\" is temporary"),
+                "What is cached is shared by all sessions; a temporary table is one session's.",
+            ),
+            Self::NotAVector { column, kind } => hint(
+                Code::ERRCODE_DATATYPE_MISMATCH,
+                format!("column \"{column}\" has type {kind}, which is not a vector"),
+                "The vector's column is of type ruvector.",
+            ),
+            Self::NoPrimaryKey(table) => hint(
+                Code::ERRCODE_INVALID_TABLE_DEFINITION,
+                format!("table \"{table}\" has no primary key"),
+                "Name the column that identifies a row with id_column.",
+            ),
+            Self::CompositePrimaryKey(table) => hint(
+                Code::ERRCODE_INVALID_TABLE_DEFINITION,
+                format!("the primary key of table \"{table}\" has more than one column"),
+                "Name the column that identifies a row with id_column.",
+            ),
+            Self::NoMetric { table, column } => hint(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("column \"{column}\" of table \"{table}\" has no vector index to take the metric from"),
+                "Say metric => 'l2', 'cosine', 'inner_product' or 'l1', or create the index first.",
+            ),
+            Self::AmbiguousMetric { column, metrics } => hint(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!(
+                    "the indexes of column \"{column}\" have different metrics: {}",
+                    metrics.join(", ")
+                ),
+                "Say which one with metric.",
+            ),
+            Self::UnknownMetric { metric, kind } => hint(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("there is no metric \"{metric}\" for type {kind}"),
+                "A metric is 'l2', 'cosine', 'inner_product', 'l1', or the name of an operator of the vector's type.",
+            ),
+            Self::NotADistance { operator, kind } => hint(
+                Code::ERRCODE_DATATYPE_MISMATCH,
+                format!("operator {operator} returns {kind}, which is not a distance"),
+                "A distance is of type real or double precision.",
+            ),
+            Self::NoEquality { column, kind } => plain(
+                Code::ERRCODE_UNDEFINED_FUNCTION,
+                format!("column \"{column}\" of type {kind} cannot be compared for equality"),
+            ),
+            Self::PatternWithoutColumn(name) => hint(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("namespace \"{name}\" is a pattern, but has no namespace_column"),
+                "Name the column that holds what the * stands for.",
+            ),
+            Self::Freshness(given) => hint(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("freshness \"{given}\" is not known"),
+                "This version knows 'ttl': an answer may be as old as its ttl.",
+            ),
+            Self::UnknownOption { option, known } => (
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("namespaces have no option \"{option}\""),
+                None,
+                Some(format!("Options are: {}.", known.join(", "))),
+            ),
+            Self::OptionType { option, expected } => plain(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("option \"{option}\" must be {expected}"),
+            ),
+            Self::SearchSetting(name) => hint(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("\"{name}\" cannot stand in search_settings"),
+                "Only settings of the engines can: ruvector.*, hnsw.* and ivfflat.*.",
+            ),
+            Self::StatisticsNeedPreload => hint(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "vcache must be loaded via shared_preload_libraries to keep statistics".into(),
+                "Add vcache to shared_preload_libraries and restart the server.",
+            ),
+        }
+    }
+}
+
+impl From<VectorError> for Error {
+    fn from(error: VectorError) -> Self {
+        Self::Vector(error)
+    }
+}
+
+/// With a capital and a full stop, as details are written.
+fn sentence(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or_else(String::new, |first| {
+        format!("{}{}.", first.to_uppercase(), rest.as_str())
+    })
+}

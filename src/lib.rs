@@ -1,0 +1,47 @@
+//! vcache: a cache for vector searches, inside PostgreSQL.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `search.rs` | the read path, top to bottom |
+//! | `namespace/` | the registry: what a namespace is, and registering one |
+//! | `engine.rs` | the uncached query |
+//! | `tier/` | places that hold entries |
+//! | `key.rs`, `vector.rs` | what names an entry; the vector in a call |
+//! | `access.rs` | who may see what |
+//! | `stats.rs`, `settings.rs`, `error.rs` | counters, settings, errors |
+//! | `pg/` | everything that Rust cannot check |
+//!
+//! An arrow never points back up: `search` uses all the others, and none of them knows `search`. What needs no PostgreSQL is
+//! in `crates/vcache-core`.
+
+mod access;
+mod engine;
+mod error;
+mod key;
+mod namespace;
+mod pg;
+mod search;
+mod settings;
+mod stats;
+#[cfg(feature = "pg_test")]
+mod tests;
+mod tier;
+mod vector;
+
+use pgrx::prelude::*;
+
+pgrx::pg_module_magic!(name, version);
+
+extension_sql_file!("../sql/catalog.sql", name = "catalog", bootstrap);
+extension_sql_file!("../sql/functions.sql", name = "functions", requires = ["catalog"]);
+extension_sql_file!("../sql/views.sql", name = "views", requires = ["functions"]);
+extension_sql_file!("../sql/privileges.sql", name = "privileges", requires = ["views"]);
+
+/// Called by PostgreSQL when it loads the library: at server start when preloaded, else in the first session's first call.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::define();
+    if pg::shmem::is_preloading() {
+        stats::request();
+    }
+}

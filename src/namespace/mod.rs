@@ -1,0 +1,373 @@
+//! Owns the registry of namespaces: what a row of `vcache_namespace` says, and finding the one that a name means.
+//!
+//! A search reads the row with its own snapshot, on every call: a registration is seen exactly when the transaction that
+//! made it is. What the row means (columns, operators, the engine's statement) is derived from the catalogs once per
+//! backend, and anew when the row's version or the catalogs have changed.
+
+mod register;
+
+use crate::engine::{Engine, Statement};
+use crate::error::Error;
+use crate::pg::catalog::{self, Column, Operator};
+use crate::pg::function::{Interval, interval};
+use crate::pg::scan::{self, Condition, Table, Tuple};
+use crate::pg::{array, invalidation, varlena};
+use pgrx::pg_sys::{self, Oid};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::rc::Rc;
+
+/// The longest name of a namespace, in bytes: what a slot of the statistics holds.
+pub const MAX_NAME_BYTES: usize = 200;
+
+/// The columns of `vcache_namespace` (sql/catalog.sql), from 1.
+mod column {
+    pub const IS_PATTERN: i16 = 1;
+    pub const PREFIX: i16 = 2;
+    pub const REVISION: i16 = 3;
+    pub const SOURCE: i16 = 4;
+    pub const VECTOR: i16 = 5;
+    pub const ID: i16 = 6;
+    pub const METRIC: i16 = 7;
+    pub const PAYLOAD: i16 = 8;
+    pub const TENANT: i16 = 9;
+    pub const FRESHNESS: i16 = 10;
+    pub const TTL: i16 = 11;
+    pub const FETCH_K: i16 = 12;
+    pub const SEARCH_SETTINGS: i16 = 13;
+}
+
+/// A name as it is registered: `docs`, or a pattern such as `docs/*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    pub is_pattern: bool,
+    /// The name, without the `*` of a pattern.
+    pub prefix: String,
+}
+
+impl Name {
+    /// # Errors
+    /// [`Error::NamespaceName`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        check_name(text)?;
+        Ok(match text.strip_suffix('*') {
+            Some(prefix) => Self {
+                is_pattern: true,
+                prefix: prefix.to_owned(),
+            },
+            None => Self {
+                is_pattern: false,
+                prefix: text.to_owned(),
+            },
+        })
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.prefix, if self.is_pattern { "*" } else { "" })
+    }
+}
+
+fn check_name(text: &str) -> Result<(), Error> {
+    if text.is_empty() {
+        return Err(Error::NamespaceName("must not be empty"));
+    }
+    if text.len() > MAX_NAME_BYTES {
+        return Err(Error::NamespaceName("must not be longer than 200 bytes"));
+    }
+    Ok(())
+}
+
+/// A row of the registry, as it stands.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    pub name: Name,
+    pub revision: i64,
+    pub source: Oid,
+    pub vector_column: String,
+    pub id_column: String,
+    pub metric: String,
+    pub payload_columns: Option<Vec<String>>,
+    pub namespace_column: Option<String>,
+    pub freshness: String,
+    pub ttl: Option<Interval>,
+    pub fetch_k: Option<i32>,
+    /// Each `name=value`.
+    pub search_settings: Option<Vec<String>>,
+}
+
+impl Registration {
+    fn read(row: &Tuple) -> Option<Self> {
+        let text = |n| row.get(n).map(|datum| varlena::text(datum).to_owned());
+        let name = |n| row.get(n).map(varlena::name);
+        let list = |n, kind| row.get(n).and_then(|datum| array::read_texts(datum, kind).ok());
+        Some(Self {
+            name: Name {
+                is_pattern: row.get(column::IS_PATTERN)?.value() & 1 == 1,
+                prefix: text(column::PREFIX)?,
+            },
+            revision: row.get(column::REVISION)?.value() as i64,
+            source: Oid::from(row.get(column::SOURCE)?.value() as u32),
+            vector_column: name(column::VECTOR)?,
+            id_column: name(column::ID)?,
+            metric: text(column::METRIC)?,
+            payload_columns: list(column::PAYLOAD, pg_sys::NAMEOID),
+            namespace_column: name(column::TENANT),
+            freshness: text(column::FRESHNESS)?,
+            ttl: row.get(column::TTL).map(interval),
+            fetch_k: row.get(column::FETCH_K).map(|datum| datum.value() as i32),
+            search_settings: list(column::SEARCH_SETTINGS, pg_sys::TEXTOID),
+        })
+    }
+}
+
+/// What a registration means, as the catalogs stand.
+pub struct Definition {
+    pub name: Name,
+    pub revision: i64,
+    pub source: Oid,
+    pub engine: Engine,
+    /// The dimensions that the vector's column is declared with.
+    pub dimensions: Option<usize>,
+    /// The columns that a search reads (from 1), for the check of privileges.
+    pub read_columns: Vec<i16>,
+    /// Those columns by name and type: what an entry holds depends on them.
+    pub shape: String,
+    pub tenant: Option<Column>,
+    /// In microseconds.
+    pub ttl: Option<i64>,
+    pub fetch_k: Option<u32>,
+    pub search_settings: Vec<(CString, CString)>,
+    pub statement: Statement,
+    generation: u64,
+}
+
+impl Definition {
+    /// Derives what a registration means; `source` is its open source.
+    ///
+    /// # Errors
+    /// Whatever in the registration no longer fits the catalogs.
+    pub fn derive(registration: &Registration, source: &Table) -> Result<Self, Error> {
+        invalidation::watch(registration.source);
+        let generation = invalidation::generation();
+        let columns = catalog::columns(source);
+        let find = |name: &str| {
+            columns
+                .iter()
+                .find(|column| column.name == name)
+                .ok_or_else(|| Error::SourceColumnGone {
+                    namespace: registration.name.to_string(),
+                    column: name.to_owned(),
+                })
+        };
+        let vector = find(&registration.vector_column)?;
+        let engine = Engine::of(vector)?;
+        let operator = engine.operator(&registration.metric, vector)?;
+        let id = find(&registration.id_column)?;
+        let tenant = registration.namespace_column.as_deref().map(find).transpose()?;
+        let payload: Vec<&Column> = match registration.payload_columns.as_deref() {
+            None => Vec::new(),
+            Some([all]) if all == "*" => columns.iter().filter(|column| column.number != vector.number).collect(),
+            Some(names) => names.iter().map(|name| find(name)).collect::<Result<_, _>>()?,
+        };
+        let equality = tenant.map(equality).transpose()?;
+        let mut read: Vec<&Column> = vec![id, vector];
+        read.extend(tenant);
+        read.extend(&payload);
+        Ok(Self {
+            name: registration.name.clone(),
+            revision: registration.revision,
+            source: registration.source,
+            dimensions: engine.declared_dimensions(vector),
+            read_columns: read.iter().map(|column| column.number).collect(),
+            shape: read
+                .iter()
+                .map(|column| {
+                    format!(
+                        "{}:{}:{} ",
+                        catalog::quoted(&column.name),
+                        column.kind.to_u32(),
+                        column.modifier
+                    )
+                })
+                .collect(),
+            ttl: registration.ttl.map(Interval::total_microseconds),
+            fetch_k: registration.fetch_k.and_then(|k| u32::try_from(k).ok()),
+            search_settings: settings(registration.search_settings.as_deref().unwrap_or_default())?,
+            statement: Statement::new(source, id, vector, &operator, tenant.zip(equality.as_ref()), &payload),
+            tenant: tenant.cloned(),
+            engine,
+            generation,
+        })
+    }
+
+    /// What the column of the namespace's value must hold, as text: the name, or what the `*` of a pattern stands for.
+    pub fn tenant_value<'a>(&self, name: &'a str) -> &'a str {
+        if self.name.is_pattern {
+            name.strip_prefix(&self.name.prefix).unwrap_or(name)
+        } else {
+            name
+        }
+    }
+}
+
+fn equality(column: &Column) -> Result<Operator, Error> {
+    catalog::equality(column.kind).ok_or_else(|| Error::NoEquality {
+        column: column.name.clone(),
+        kind: catalog::type_text(column.kind),
+    })
+}
+
+/// `name=value`, taken apart. They run as the caller, so only settings of the engines are let through.
+fn settings(list: &[String]) -> Result<Vec<(CString, CString)>, Error> {
+    let mut settings = Vec::with_capacity(list.len());
+    for setting in list {
+        let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
+        if !crate::engine::is_engine_setting(name) {
+            return Err(Error::SearchSetting(name.to_owned()));
+        }
+        let refused = |_| Error::SearchSetting(name.to_owned());
+        settings.push((
+            CString::new(name).map_err(refused)?,
+            CString::new(value).map_err(refused)?,
+        ));
+    }
+    Ok(settings)
+}
+
+/// What a name means in a search.
+pub struct Found {
+    pub definition: Rc<Definition>,
+    /// The open source, under AccessShareLock.
+    pub source: Table,
+}
+
+thread_local! {
+    /// By registry and row version: what has been derived in this backend.
+    static DERIVED: RefCell<HashMap<(Oid, (u64, u32), i64), Rc<Definition>>> = RefCell::new(HashMap::new());
+}
+
+/// More than a backend works with; beyond it, all is derived anew.
+const DERIVED_MOST: usize = 1000;
+
+/// Finds the namespace that a name means: the one registered under it, else that of the longest pattern that fits.
+///
+/// # Errors
+/// [`Error::UnknownNamespace`], [`Error::SourceGone`], and those of [`Definition::derive`].
+pub fn find(schema: Oid, name: &str) -> Result<Found, Error> {
+    check_name(name)?;
+    let registry = Registry::open(schema)?;
+    let Some((version, registration)) = registry.find(name) else {
+        return Err(Error::UnknownNamespace {
+            name: name.to_owned(),
+            known: registry.names(),
+        });
+    };
+    let source =
+        Table::try_open(registration.source).ok_or_else(|| Error::SourceGone(registration.name.to_string()))?;
+    let key = (registry.table.oid(), version, registration.revision);
+    let derived = DERIVED.with_borrow(|derived| derived.get(&key).cloned());
+    // Opening the source has accepted invalidation messages, so the generation is today's.
+    let definition = match derived {
+        Some(definition) if definition.generation == invalidation::generation() => definition,
+        _ => {
+            let definition = Rc::new(Definition::derive(&registration, &source)?);
+            let outdated = DERIVED.with_borrow_mut(|derived| {
+                let outdated = if derived.len() >= DERIVED_MOST {
+                    std::mem::take(derived)
+                } else {
+                    HashMap::new()
+                };
+                derived.insert(key, Rc::clone(&definition));
+                outdated
+            });
+            drop(outdated);
+            definition
+        }
+    };
+    Ok(Found { definition, source })
+}
+
+/// The open table of registrations.
+pub struct Registry {
+    pub table: Table,
+}
+
+impl Registry {
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn open(schema: Oid) -> Result<Self, Error> {
+        let oid = catalog::relation_in(schema, c"vcache_namespace");
+        Table::try_open(oid)
+            .map(|table| Self { table })
+            .ok_or(Error::NotInstalled)
+    }
+
+    fn find(&self, name: &str) -> Option<((u64, u32), Registration)> {
+        let index = scan::primary_key(&self.table);
+        let read = |row: &Tuple| Registration::read(row).map(|registration| (row.version, registration));
+        let exact = [
+            Condition::BoolIs(column::IS_PATTERN, false),
+            Condition::TextIs(column::PREFIX, name),
+        ];
+        if let Some(found) = scan::last(&self.table, index, &exact, read) {
+            return found;
+        }
+        // The longest pattern that fits is the last one not behind the name, or it is a prefix of what that one and
+        // the name begin with alike: were it longer, it would stand behind that one.
+        let mut bound = name;
+        loop {
+            let pattern = [
+                Condition::BoolIs(column::IS_PATTERN, true),
+                Condition::TextAtMost(column::PREFIX, bound),
+            ];
+            let (version, registration) = scan::last(&self.table, index, &pattern, read)??;
+            if name.starts_with(&registration.name.prefix) {
+                return Some((version, registration));
+            }
+            bound = common_prefix(bound, &registration.name.prefix);
+        }
+    }
+
+    /// The registration of exactly this name.
+    pub fn get(&self, name: &Name) -> Option<Registration> {
+        let conditions = [
+            Condition::BoolIs(column::IS_PATTERN, name.is_pattern),
+            Condition::TextIs(column::PREFIX, &name.prefix),
+        ];
+        scan::last(
+            &self.table,
+            scan::primary_key(&self.table),
+            &conditions,
+            Registration::read,
+        )
+        .flatten()
+    }
+
+    /// Some of the registered names, for a hint.
+    fn names(&self) -> Vec<String> {
+        const MOST: usize = 10;
+        let names = scan::all(&self.table, MOST + 1, |row| {
+            Registration::read(row).map(|registration| format!("\"{}\"", registration.name))
+        });
+        let mut names: Vec<String> = names.into_iter().flatten().collect();
+        if names.len() > MOST {
+            names.truncate(MOST);
+            names.push("…".to_owned());
+        }
+        names
+    }
+}
+
+/// What both begin with, in whole characters.
+fn common_prefix<'a>(a: &'a str, b: &str) -> &'a str {
+    let length: usize = a
+        .chars()
+        .zip(b.chars())
+        .take_while(|(x, y)| x == y)
+        .map(|(x, _)| x.len_utf8())
+        .sum();
+    a.get(..length).unwrap_or_default()
+}

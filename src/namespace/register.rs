@@ -1,0 +1,399 @@
+//! Owns registering: `vcache_create_namespace`, `vcache_alter_namespace`, `vcache_drop_namespace`.
+//!
+//! Whoever owns the source owns the namespace: the functions may be called by all and check that inside. The registry itself
+//! belongs to the extension's owner, as whom the row is written.
+
+use super::{Definition, Name, Registration, Registry};
+use crate::engine::{self, Engine};
+use crate::error::Error;
+use crate::pg::catalog::{self, Class};
+use crate::pg::function::{Call, Interval, sql_function};
+use crate::pg::scan::Table;
+use crate::pg::spi::{Connection, jsonb_text};
+use crate::pg::{access, array, guc, random, varlena};
+use pgrx::pg_sys::{self, Datum, Oid};
+use std::ffi::CString;
+
+sql_function!(vcache_create_namespace, pg_finfo_vcache_create_namespace, create);
+sql_function!(vcache_alter_namespace, pg_finfo_vcache_alter_namespace, alter);
+sql_function!(vcache_drop_namespace, pg_finfo_vcache_drop_namespace, drop_namespace);
+
+/// The options that `vcache_alter_namespace` takes.
+const OPTIONS: &[&str] = &[
+    "vector_column",
+    "id_column",
+    "metric",
+    "payload_columns",
+    "namespace_column",
+    "freshness",
+    "ttl",
+    "fetch_k",
+    "search_settings",
+];
+
+fn create(call: &Call) -> Datum {
+    match try_create(call) {
+        Ok(()) => call.void(),
+        Err(error) => error.raise(),
+    }
+}
+
+fn alter(call: &Call) -> Datum {
+    match try_alter(call) {
+        Ok(()) => call.void(),
+        Err(error) => error.raise(),
+    }
+}
+
+fn drop_namespace(call: &Call) -> Datum {
+    match try_drop(call) {
+        Ok(()) => call.void(),
+        Err(error) => error.raise(),
+    }
+}
+
+fn try_create(call: &Call) -> Result<(), Error> {
+    let name = Name::parse(call.text(0).ok_or(Error::NullArgument("namespace"))?)?;
+    let oid = call.oid(1).ok_or(Error::NullArgument("source"))?;
+    let vector_column = call.name(2).ok_or(Error::NullArgument("vector_column"))?;
+    let if_not_exists = call.bool(11).unwrap_or(false);
+    let registry = Registry::open(call.schema())?;
+    let (source, class) = open_source(oid, &name)?;
+    if registry.get(&name).is_some() {
+        if if_not_exists {
+            pgrx::notice!("namespace \"{name}\" already exists, skipping");
+            return Ok(());
+        }
+        return Err(Error::NamespaceExists(name.to_string()));
+    }
+    let registration = Registration {
+        id_column: match call.name(3) {
+            Some(column) => column,
+            None => primary_key(&source, &class)?,
+        },
+        metric: metric(&source, &class, &vector_column, call.text(4))?,
+        payload_columns: call
+            .datum(5)
+            .map(|names| array::read_texts(names, pg_sys::NAMEOID))
+            .transpose()?,
+        namespace_column: call.name(6),
+        freshness: call.text(7).unwrap_or("ttl").to_owned(),
+        ttl: call.interval(8),
+        fetch_k: call.i32(9),
+        search_settings: call
+            .datum(10)
+            .map(|json| search_settings(&jsonb_text(json)))
+            .transpose()?,
+        revision: random::bits(),
+        source: oid,
+        vector_column,
+        name,
+    };
+    check(&registration, &source, &class)?;
+    write(
+        &registry,
+        "INSERT INTO {table} (is_pattern, prefix, revision, source, vector_column, id_column, metric, payload_columns, \
+         namespace_column, freshness, ttl, fetch_k, search_settings) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        &registration,
+    );
+    Ok(())
+}
+
+fn try_alter(call: &Call) -> Result<(), Error> {
+    let name = Name::parse(call.text(0).ok_or(Error::NullArgument("namespace"))?)?;
+    let options = jsonb_text(call.datum(1).ok_or(Error::NullArgument("options"))?);
+    let registry = Registry::open(call.schema())?;
+    let mut registration = registry.get(&name).ok_or_else(|| unknown(&name, &registry))?;
+    let (source, class) = open_source(registration.source, &name)?;
+    let connection = Connection::open();
+    let text = varlena::text_datum(&options);
+    let list = c"SELECT key, pg_catalog.jsonb_typeof(value), value OPERATOR(pg_catalog.#>>) '{}' \
+                 FROM pg_catalog.jsonb_each($1::pg_catalog.jsonb)";
+    for row in connection.write(list, &[(pg_sys::TEXTOID, Some(text))]).rows() {
+        let (option, kind) = (row.text(0).unwrap_or_default(), row.text(1).unwrap_or_default());
+        let value = row.text(2).filter(|_| kind != "null");
+        set(&mut registration, option, kind, value, &source, &class)?;
+    }
+    drop(connection);
+    registration.revision = random::bits();
+    check(&registration, &source, &class)?;
+    write(
+        &registry,
+        "UPDATE {table} SET revision = $3, source = $4, vector_column = $5, id_column = $6, metric = $7, \
+         payload_columns = $8, namespace_column = $9, freshness = $10, ttl = $11, fetch_k = $12, search_settings = $13 \
+         WHERE is_pattern OPERATOR(pg_catalog.=) $1 AND prefix OPERATOR(pg_catalog.=) $2",
+        &registration,
+    );
+    Ok(())
+}
+
+fn try_drop(call: &Call) -> Result<(), Error> {
+    let name = Name::parse(call.text(0).ok_or(Error::NullArgument("namespace"))?)?;
+    let registry = Registry::open(call.schema())?;
+    let Some(registration) = registry.get(&name) else {
+        if call.bool(1).unwrap_or(false) {
+            pgrx::notice!("namespace \"{name}\" does not exist, skipping");
+            return Ok(());
+        }
+        return Err(unknown(&name, &registry));
+    };
+    // A source that is gone has no owner left to ask for.
+    if let Some(class) = catalog::class(registration.source) {
+        check_owner(registration.source, &class);
+    }
+    write(
+        &registry,
+        "DELETE FROM {table} WHERE is_pattern OPERATOR(pg_catalog.=) $1 AND prefix OPERATOR(pg_catalog.=) $2",
+        &registration,
+    );
+    Ok(())
+}
+
+fn unknown(name: &Name, registry: &Registry) -> Error {
+    Error::UnknownNamespace {
+        name: name.to_string(),
+        known: registry.names(),
+    }
+}
+
+/// The source, if it is a table that may be one and that the current role owns.
+fn open_source(oid: Oid, name: &Name) -> Result<(Table, Class), Error> {
+    let gone = || Error::SourceGone(name.to_string());
+    let source = Table::try_open(oid).ok_or_else(gone)?;
+    let class = catalog::class(oid).ok_or_else(gone)?;
+    if !matches!(class.kind, b'r' | b'p') {
+        return Err(Error::NotATable(class.name));
+    }
+    if class.persistence == b't' {
+        return Err(Error::TemporarySource(class.name));
+    }
+    check_owner(oid, &class);
+    Ok((source, class))
+}
+
+fn check_owner(oid: Oid, class: &Class) {
+    let name = CString::new(class.name.as_str()).unwrap_or_default();
+    access::check_owner(oid, class.kind as std::ffi::c_char, &name);
+}
+
+fn primary_key(source: &Table, class: &Class) -> Result<String, Error> {
+    match catalog::primary_key_columns(source).as_slice() {
+        [] => Err(Error::NoPrimaryKey(class.name.clone())),
+        [number] => {
+            let columns = catalog::columns(source);
+            let column = columns.into_iter().find(|column| column.number == *number);
+            column
+                .map(|column| column.name)
+                .ok_or_else(|| Error::NoPrimaryKey(class.name.clone()))
+        }
+        _ => Err(Error::CompositePrimaryKey(class.name.clone())),
+    }
+}
+
+/// The metric's name: of the one that was given, or of the one that the column's indexes have.
+fn metric(source: &Table, class: &Class, vector: &str, given: Option<&str>) -> Result<String, Error> {
+    if let Some(given) = given {
+        return Ok(engine::metric_name(given).to_owned());
+    }
+    let columns = catalog::columns(source);
+    let column = columns.iter().find(|column| column.name == vector);
+    let column = column.ok_or_else(|| Error::UnknownColumn {
+        table: class.name.clone(),
+        column: vector.to_owned(),
+    })?;
+    Engine::of(column)?;
+    // An index knows its metric by the operator that its operator class orders by.
+    let connection = Connection::open();
+    let result = connection.write(
+        c"SELECT DISTINCT o.oprname::pg_catalog.text FROM pg_catalog.pg_index i \
+          JOIN pg_catalog.pg_opclass k ON k.oid OPERATOR(pg_catalog.=) i.indclass[0] \
+          JOIN pg_catalog.pg_amop a ON a.amopfamily OPERATOR(pg_catalog.=) k.opcfamily \
+            AND a.amoppurpose OPERATOR(pg_catalog.=) 'o' AND a.amoplefttype OPERATOR(pg_catalog.=) $3 \
+          JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) a.amopopr \
+          WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indkey[0] OPERATOR(pg_catalog.=) $2 AND i.indisvalid \
+          ORDER BY 1",
+        &[
+            (pg_sys::OIDOID, Some(source.oid().into())),
+            (pg_sys::INT2OID, Some(column.number.into())),
+            (pg_sys::OIDOID, Some(column.kind.into())),
+        ],
+    );
+    let mut metrics: Vec<String> = result
+        .rows()
+        .filter_map(|row| row.text(0).map(|name| engine::metric_name(name).to_owned()))
+        .collect();
+    match metrics.len() {
+        0 => Err(Error::NoMetric {
+            table: class.name.clone(),
+            column: vector.to_owned(),
+        }),
+        1 => Ok(metrics.remove(0)),
+        _ => Err(Error::AmbiguousMetric {
+            column: vector.to_owned(),
+            metrics,
+        }),
+    }
+}
+
+/// Sets one option as `vcache_alter_namespace` is given it; `None` resets it.
+fn set(
+    registration: &mut Registration,
+    option: &str,
+    kind: &str,
+    value: Option<&str>,
+    source: &Table,
+    class: &Class,
+) -> Result<(), Error> {
+    let must = |expected: &'static str, fits: bool| {
+        if value.is_none() || fits {
+            Ok(())
+        } else {
+            Err(Error::OptionType {
+                option: option.to_owned(),
+                expected,
+            })
+        }
+    };
+    let text = || must("a string", kind == "string").map(|()| value.map(str::to_owned));
+    match option {
+        "vector_column" => {
+            let missing = Error::OptionType {
+                option: option.to_owned(),
+                expected: "the name of a column",
+            };
+            registration.vector_column = text()?.ok_or(missing)?;
+        }
+        "id_column" => {
+            registration.id_column = match text()? {
+                Some(column) => column,
+                None => primary_key(source, class)?,
+            }
+        }
+        "metric" => registration.metric = metric(source, class, &registration.vector_column, text()?.as_deref())?,
+        "payload_columns" => {
+            must("an array of strings", kind == "array")?;
+            registration.payload_columns = value.map(strings);
+        }
+        "namespace_column" => registration.namespace_column = text()?,
+        "freshness" => registration.freshness = text()?.unwrap_or_else(|| "ttl".to_owned()),
+        "ttl" => registration.ttl = text()?.map(|value| interval_of(&value)),
+        "fetch_k" => {
+            let number = value.and_then(|value| value.parse().ok());
+            must("an integer", kind == "number" && number.is_some())?;
+            registration.fetch_k = number;
+        }
+        "search_settings" => {
+            must("an object", kind == "object")?;
+            registration.search_settings = value.map(search_settings).transpose()?;
+        }
+        _ => {
+            return Err(Error::UnknownOption {
+                option: option.to_owned(),
+                known: OPTIONS,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn interval_of(text: &str) -> Interval {
+    let text = CString::new(text).unwrap_or_default();
+    crate::pg::function::interval(catalog::value_of_text(pg_sys::INTERVALOID, -1, &text))
+}
+
+/// The elements of a JSON array of strings.
+fn strings(json: &str) -> Vec<String> {
+    let connection = Connection::open();
+    let list = c"SELECT pg_catalog.jsonb_array_elements_text($1::pg_catalog.jsonb)";
+    let result = connection.write(list, &[(pg_sys::TEXTOID, Some(varlena::text_datum(json)))]);
+    result.rows().filter_map(|row| row.text(0).map(str::to_owned)).collect()
+}
+
+/// `{"name": value}` as `name=value`, if the current role may set it so.
+fn search_settings(json: &str) -> Result<Vec<String>, Error> {
+    let connection = Connection::open();
+    let list = c"SELECT key, value FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb) ORDER BY 1";
+    let result = connection.write(list, &[(pg_sys::TEXTOID, Some(varlena::text_datum(json)))]);
+    let pairs = result.rows().map(|row| {
+        (
+            row.text(0).unwrap_or_default().to_owned(),
+            row.text(1).unwrap_or_default().to_owned(),
+        )
+    });
+    let settings: Vec<String> = pairs.map(|(name, value)| format!("{name}={value}")).collect();
+    let temporarily = guc::Temporarily::new();
+    for (name, value) in super::settings(&settings)? {
+        temporarily.set(&name, &value);
+    }
+    Ok(settings)
+}
+
+/// Everything that can be known about a registration before it is used.
+fn check(registration: &Registration, source: &Table, class: &Class) -> Result<(), Error> {
+    if registration.freshness != "ttl" {
+        return Err(Error::Freshness(registration.freshness.clone()));
+    }
+    if registration.ttl.is_some_and(|ttl| ttl.total_microseconds() < 0) {
+        return Err(Error::Ttl);
+    }
+    if let Some(given) = registration.fetch_k.filter(|given| *given < 1) {
+        return Err(Error::FetchK(given));
+    }
+    if registration.name.is_pattern && registration.namespace_column.is_none() {
+        return Err(Error::PatternWithoutColumn(registration.name.to_string()));
+    }
+    // In a registration that is just being made, a missing column was never there.
+    match Definition::derive(registration, source) {
+        Err(Error::SourceColumnGone { column, .. }) => Err(Error::UnknownColumn {
+            table: class.name.clone(),
+            column,
+        }),
+        Err(error) => Err(error),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Runs a statement over the registry; its parameters are a registration's columns, in the order of the table's.
+fn write(registry: &Registry, statement: &str, registration: &Registration) {
+    let class = catalog::class(registry.table.oid());
+    let table = class.map_or_else(String::new, |class| {
+        format!(
+            "{}.{}",
+            catalog::quoted(&catalog::schema_name(class.schema)),
+            catalog::quoted(&class.name)
+        )
+    });
+    let statement = CString::new(statement.replace("{table}", &table)).unwrap_or_default();
+    let text = |value: &str| (pg_sys::TEXTOID, Some(varlena::text_datum(value)));
+    let name = |value: Option<&str>| (pg_sys::NAMEOID, value.map(varlena::name_datum));
+    let names = registration
+        .payload_columns
+        .as_deref()
+        .map(|names| array::texts_datum(names, pg_sys::NAMEOID));
+    let settings = registration
+        .search_settings
+        .as_deref()
+        .map(|list| array::texts_datum(list, pg_sys::TEXTOID));
+    let arguments = [
+        (pg_sys::BOOLOID, Some(registration.name.is_pattern.into())),
+        text(&registration.name.prefix),
+        (pg_sys::INT8OID, Some(registration.revision.into())),
+        (pg_sys::REGCLASSOID, Some(registration.source.into())),
+        name(Some(&registration.vector_column)),
+        name(Some(&registration.id_column)),
+        text(&registration.metric),
+        (pg_sys::NAMEARRAYOID, names),
+        name(registration.namespace_column.as_deref()),
+        text(&registration.freshness),
+        (
+            pg_sys::INTERVALOID,
+            registration.ttl.map(crate::pg::function::interval_datum),
+        ),
+        (pg_sys::INT4OID, registration.fetch_k.map(Datum::from)),
+        (pg_sys::TEXTARRAYOID, settings),
+    ];
+    access::as_table_owner(registry.table.oid(), || {
+        Connection::open().write(&statement, &arguments);
+    });
+}

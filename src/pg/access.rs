@@ -1,0 +1,73 @@
+//! Owns PostgreSQL's own permission checks: who may read which columns, and whose row-level security is in force.
+
+use super::scan::Table;
+use pgrx::{PgBox, pg_sys};
+
+/// Raises PostgreSQL's own error unless the current role may use the table's schema and read these columns (from 1),
+/// as a plain query over them would need. The executor's hook (sepgsql, pgaudit) is asked as for that query.
+pub fn check_select(table: &Table, columns: &[i16]) {
+    // SAFETY: the relation is open; the range table entry and the list live until the check has returned.
+    unsafe {
+        let relation = table.relation();
+        let (form, oid) = ((*relation).rd_rel, (*relation).rd_id);
+        let allowed =
+            pg_sys::pg_namespace_aclcheck((*form).relnamespace, pg_sys::GetUserId(), pg_sys::ACL_USAGE.into());
+        if allowed != pg_sys::AclResult::ACLCHECK_OK {
+            let schema = pg_sys::get_namespace_name((*form).relnamespace);
+            pg_sys::aclcheck_error(allowed, pg_sys::ObjectType::OBJECT_SCHEMA, schema);
+        }
+        let mut entry = PgBox::<pg_sys::RangeTblEntry>::alloc_node(pg_sys::NodeTag::T_RangeTblEntry);
+        entry.rtekind = pg_sys::RTEKind::RTE_RELATION;
+        entry.relid = oid;
+        entry.relkind = (*form).relkind;
+        entry.rellockmode = pg_sys::AccessShareLock as i32;
+        entry.inh = true;
+        entry.inFromCl = true;
+        entry.requiredPerms = pg_sys::ACL_SELECT.into();
+        for column in columns {
+            let member = i32::from(*column) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+            entry.selectedCols = pg_sys::bms_add_member(entry.selectedCols, member);
+        }
+        let list = pg_sys::lappend(std::ptr::null_mut(), entry.into_pg().cast());
+        pg_sys::ExecCheckRTPerms(list, true);
+    }
+}
+
+/// Whether row-level security decides for the current role which rows of the table there are.
+/// With `row_security = off` PostgreSQL raises its own error in that case.
+pub fn row_security_in_force(oid: pg_sys::Oid) -> bool {
+    // SAFETY: the OID is that of an open table.
+    let state = unsafe { pg_sys::check_enable_rls(oid, pg_sys::InvalidOid, false) };
+    state == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+}
+
+/// Raises PostgreSQL's own error unless the current role owns the table.
+pub fn check_owner(oid: pg_sys::Oid, kind: std::ffi::c_char, name: &std::ffi::CStr) {
+    // SAFETY: plain catalog look-ups.
+    unsafe {
+        if !pg_sys::pg_class_ownercheck(oid, pg_sys::GetUserId()) {
+            let object = pg_sys::get_relkind_objtype(kind);
+            pg_sys::aclcheck_error(pg_sys::AclResult::ACLCHECK_NOT_OWNER, object, name.as_ptr());
+        }
+    }
+}
+
+/// Runs `work` as the owner of one of vcache's own tables, as PostgreSQL's foreign keys do with theirs. An ERROR within
+/// needs no clean-up: the end of the (sub)transaction sets the role back.
+pub fn as_table_owner<T>(table: pg_sys::Oid, work: impl FnOnce() -> T) -> T {
+    let (mut role, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: reads and sets the current role; the tuple is released.
+    unsafe {
+        let owner = owner(table);
+        pg_sys::GetUserIdAndSecContext(&mut role, &mut context);
+        pg_sys::SetUserIdAndSecContext(owner, context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
+    }
+    let result = work();
+    // SAFETY: as above.
+    unsafe { pg_sys::SetUserIdAndSecContext(role, context) };
+    result
+}
+
+fn owner(table: pg_sys::Oid) -> pg_sys::Oid {
+    super::catalog::class(table).map_or(pg_sys::InvalidOid, |class| class.owner)
+}

@@ -1,0 +1,261 @@
+//! Owns reading PostgreSQL's catalogs through its caches: relations, columns, types, operators, extensions.
+
+use super::scan::{self, Condition, Table};
+use super::varlena::{c_string, text};
+use pgrx::pg_sys;
+use std::ffi::{CStr, CString};
+
+/// A row of pg_class.
+#[derive(Debug, Clone)]
+pub struct Class {
+    pub name: String,
+    pub schema: pg_sys::Oid,
+    pub owner: pg_sys::Oid,
+    pub kind: u8,
+    pub persistence: u8,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// From 1.
+    pub number: i16,
+    pub name: String,
+    pub kind: pg_sys::Oid,
+    pub modifier: i32,
+    pub collation: pg_sys::Oid,
+}
+
+/// Reads the row of a catalog that has `key` in the cache `cache`, as `T`.
+///
+/// # Safety
+/// `T` is the fixed part of that catalog's rows.
+unsafe fn cached<T, R>(cache: i32, key: pg_sys::Datum, read: impl FnOnce(&T) -> R) -> Option<R> {
+    // SAFETY: by this function's contract; the tuple is released after `read`.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache, key);
+        if tuple.is_null() {
+            return None;
+        }
+        let result = read(&*pg_sys::GETSTRUCT(tuple).cast::<T>());
+        pg_sys::ReleaseSysCache(tuple);
+        Some(result)
+    }
+}
+
+fn name_of(name: &pg_sys::NameData) -> String {
+    // SAFETY: a NameData holds a terminated string.
+    unsafe { c_string(name.data.as_ptr()) }
+}
+
+/// What pg_class says of a relation; `None` when there is none.
+pub fn class(oid: pg_sys::Oid) -> Option<Class> {
+    // SAFETY: RELOID's rows are pg_class.
+    unsafe {
+        cached(
+            pg_sys::SysCacheIdentifier::RELOID as i32,
+            oid.into(),
+            |row: &pg_sys::FormData_pg_class| Class {
+                name: name_of(&row.relname),
+                schema: row.relnamespace,
+                owner: row.relowner,
+                kind: row.relkind as u8,
+                persistence: row.relpersistence as u8,
+            },
+        )
+    }
+}
+
+/// The name of a schema; empty when it is gone.
+pub fn schema_name(oid: pg_sys::Oid) -> String {
+    // SAFETY: a null or terminated string comes back.
+    unsafe { c_string(pg_sys::get_namespace_name(oid)) }
+}
+
+/// The OID of a relation by its name in a schema; the invalid OID when there is none.
+pub fn relation_in(schema: pg_sys::Oid, name: &CStr) -> pg_sys::Oid {
+    // SAFETY: the name is terminated.
+    unsafe { pg_sys::get_relname_relid(name.as_ptr(), schema) }
+}
+
+/// A name as it stands in SQL text.
+pub fn quoted(name: &str) -> String {
+    // Always in quotes: what needs them depends on the server's list of key words.
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The columns of an open table, dropped ones left out.
+pub fn columns(table: &Table) -> Vec<Column> {
+    // SAFETY: the relation is open, and its descriptor has natts attributes.
+    unsafe {
+        let descriptor = (*table.relation()).rd_att;
+        let attributes = (*descriptor).attrs.as_slice((*descriptor).natts as usize);
+        attributes
+            .iter()
+            .filter(|attribute| !attribute.attisdropped)
+            .map(|attribute| Column {
+                number: attribute.attnum,
+                name: name_of(&attribute.attname),
+                kind: attribute.atttypid,
+                modifier: attribute.atttypmod,
+                collation: attribute.attcollation,
+            })
+            .collect()
+    }
+}
+
+/// The columns (from 1) of the table's primary key; empty when it has none.
+pub fn primary_key_columns(table: &Table) -> Vec<i16> {
+    let Some(index) = Table::try_open(scan::primary_key(table)) else {
+        return Vec::new();
+    };
+    // SAFETY: an index's relation has rd_index, and indkey begins with as many columns as the key has.
+    unsafe {
+        let form = (*index.relation()).rd_index;
+        (*form).indkey.values.as_slice((*form).indnkeyatts as usize).to_vec()
+    }
+}
+
+/// An operator, by its schema and name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    pub oid: pg_sys::Oid,
+    pub schema: String,
+    pub name: String,
+    pub result: pg_sys::Oid,
+}
+
+impl Operator {
+    /// As it stands in SQL text. An operator's name holds no character that could end it early.
+    pub fn sql(&self) -> String {
+        format!("OPERATOR({}.{})", quoted(&self.schema), self.name)
+    }
+}
+
+/// The operator with this OID.
+pub fn operator(oid: pg_sys::Oid) -> Option<Operator> {
+    // SAFETY: OPEROID's rows are pg_operator.
+    unsafe {
+        cached(
+            pg_sys::SysCacheIdentifier::OPEROID as i32,
+            oid.into(),
+            |row: &pg_sys::FormData_pg_operator| Operator {
+                oid,
+                schema: schema_name(row.oprnamespace),
+                name: name_of(&row.oprname),
+                result: row.oprresult,
+            },
+        )
+    }
+}
+
+/// The operator of this name in a schema that takes `operand` on both sides.
+pub fn operator_on(schema: &str, name: &str, operand: pg_sys::Oid) -> Option<Operator> {
+    let (schema, name) = (CString::new(schema).ok()?, CString::new(name).ok()?);
+    // SAFETY: a list of two string nodes that point to terminated strings.
+    let oid = unsafe {
+        let mut list = std::ptr::null_mut();
+        for part in [&schema, &name] {
+            list = pg_sys::lappend(list, pg_sys::makeString(pg_sys::pstrdup(part.as_ptr())).cast());
+        }
+        pg_sys::OpernameGetOprid(list, operand, operand)
+    };
+    operator(oid)
+}
+
+/// The operator that the default order of a type takes for equal.
+pub fn equality(kind: pg_sys::Oid) -> Option<Operator> {
+    // SAFETY: the entry is valid while no invalidation is accepted, and is read at once.
+    let oid = unsafe { (*pg_sys::lookup_type_cache(kind, pg_sys::TYPECACHE_EQ_OPR as i32)).eq_opr };
+    operator(oid)
+}
+
+/// A type's name and schema.
+pub fn type_name(oid: pg_sys::Oid) -> Option<(String, pg_sys::Oid)> {
+    // SAFETY: TYPEOID's rows are pg_type.
+    unsafe {
+        cached(
+            pg_sys::SysCacheIdentifier::TYPEOID as i32,
+            oid.into(),
+            |row: &pg_sys::FormData_pg_type| (name_of(&row.typname), row.typnamespace),
+        )
+    }
+}
+
+/// A type as a person writes it.
+pub fn type_text(oid: pg_sys::Oid) -> String {
+    // SAFETY: a terminated string comes back, for an unknown type as well.
+    unsafe {
+        c_string(pg_sys::format_type_extended(
+            oid,
+            -1,
+            pg_sys::FORMAT_TYPE_ALLOW_INVALID as u16,
+        ))
+    }
+}
+
+/// The element type of an array type; the invalid OID of any other.
+pub fn element_type(oid: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: a catalog look-up.
+    unsafe { pg_sys::get_element_type(oid) }
+}
+
+/// The type behind a domain, or the type itself.
+pub fn base_type(oid: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: a catalog look-up.
+    unsafe { pg_sys::getBaseType(oid) }
+}
+
+/// The extension that a type belongs to; the invalid OID when it belongs to none.
+pub fn extension_of_type(oid: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: a catalog look-up.
+    unsafe { pg_sys::getExtensionOfObject(pg_sys::TypeRelationId, oid) }
+}
+
+/// Name and installed version of an extension.
+pub fn extension(oid: pg_sys::Oid) -> Option<(String, String)> {
+    let table = Table::open(pg_sys::ExtensionRelationId);
+    let condition = Condition::OidIs(pg_sys::Anum_pg_extension_oid as i16, oid);
+    let row = scan::last(
+        &table,
+        pg_sys::Oid::from(pg_sys::ExtensionOidIndexId),
+        &[condition],
+        |row| {
+            let name = row.get(pg_sys::Anum_pg_extension_extname as i16)?;
+            let version = row.get(pg_sys::Anum_pg_extension_extversion as i16)?;
+            // SAFETY: extname is a name.
+            Some((unsafe { c_string(name.cast_mut_ptr()) }, text(version).to_owned()))
+        },
+    );
+    row.flatten()
+}
+
+/// The value of `kind` that its text form stands for, in the current memory context. Raises the type's own error.
+pub fn value_of_text(kind: pg_sys::Oid, modifier: i32, text: &CStr) -> pg_sys::Datum {
+    let (mut function, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+    // SAFETY: the input function takes a terminated string, which it may write to: it gets a copy.
+    unsafe {
+        pg_sys::getTypeInputInfo(kind, &mut function, &mut parameter);
+        pg_sys::OidInputFunctionCall(function, pg_sys::pstrdup(text.as_ptr()), parameter, modifier)
+    }
+}
+
+/// The function that makes text of a type's values.
+pub fn output_function(kind: pg_sys::Oid) -> pg_sys::Oid {
+    let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
+    // SAFETY: a catalog look-up.
+    unsafe { pg_sys::getTypeOutputInfo(kind, &mut function, &mut is_varlena) };
+    function
+}
+
+/// The current database.
+pub fn database() -> pg_sys::Oid {
+    // SAFETY: set for the life of a backend.
+    unsafe { pg_sys::MyDatabaseId }
+}
+
+/// The number that initdb drew for this cluster; a physical standby has its primary's.
+pub fn system_identifier() -> u64 {
+    // SAFETY: reads shared memory that is set at start.
+    unsafe { pg_sys::GetSystemIdentifier() }
+}

@@ -1,0 +1,132 @@
+//! Owns PostgreSQL's settings from within: setting some for the length of one statement, and listing those that are not
+//! at their defaults.
+
+use super::varlena::c_string;
+use pgrx::pg_sys;
+use std::ffi::{CStr, CString};
+
+/// Settings that hold until this is dropped. An ERROR in between needs no clean-up: the end of the (sub)transaction
+/// restores them.
+pub struct Temporarily {
+    level: i32,
+}
+
+impl Temporarily {
+    pub fn new() -> Self {
+        // SAFETY: opens a level that `drop`, or the abort, closes.
+        Self {
+            level: unsafe { pg_sys::NewGUCNestLevel() },
+        }
+    }
+
+    /// Sets a setting as the caller might; PostgreSQL's own error when it may not or the value is bad.
+    pub fn set(&self, name: &CStr, value: &CStr) {
+        // SAFETY: terminated strings; the action saves the old value in the level opened by `new`.
+        unsafe {
+            let context = if pg_sys::superuser() {
+                pg_sys::GucContext::PGC_SUSET
+            } else {
+                pg_sys::GucContext::PGC_USERSET
+            };
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                value.as_ptr(),
+                context,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+        }
+    }
+
+    /// The same, left out when the setting has that value already: most sessions have most of them.
+    pub fn set_unless_same(&self, name: &CStr, value: &CStr) {
+        if current(name).is_none_or(|now| now != *value) {
+            self.set(name, value);
+        }
+    }
+}
+
+impl Drop for Temporarily {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: closes the level that `new` opened, restoring what it saved.
+            unsafe { pg_sys::AtEOXact_GUC(true, self.level) };
+        }
+    }
+}
+
+fn current(name: &CStr) -> Option<CString> {
+    // SAFETY: the value, in a static buffer or the setting itself, is copied at once.
+    unsafe {
+        let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
+        (!value.is_null()).then(|| CStr::from_ptr(value).to_owned())
+    }
+}
+
+/// The settings that pass `wanted` and are set to something else than their built-in default, by name.
+///
+/// A setting of a library that is not loaded yet is a placeholder, which has no default: it is listed when it is set.
+/// So a session names the same settings before and after the engine's library is loaded.
+pub fn changed(wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+    let mut list = Vec::new();
+    // SAFETY: PostgreSQL's own table of pointers to valid settings, as many as it says.
+    unsafe {
+        let settings = std::slice::from_raw_parts(pg_sys::get_guc_variables(), pg_sys::GetNumConfigOptions() as usize);
+        for setting in settings {
+            let name = CStr::from_ptr((**setting).name);
+            let Ok(text) = name.to_str() else { continue };
+            if wanted(text) && !at_default(*setting) {
+                let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
+                list.push((text.to_owned(), c_string(value)));
+            }
+        }
+    }
+    list
+}
+
+/// # Safety
+/// `setting` is an entry of PostgreSQL's table.
+unsafe fn at_default(setting: *mut pg_sys::config_generic) -> bool {
+    use pg_sys::config_type::{PGC_BOOL, PGC_ENUM, PGC_INT, PGC_REAL, PGC_STRING};
+    // SAFETY: the kind says which struct the entry is the head of.
+    unsafe {
+        if (*setting).source == pg_sys::GucSource::PGC_S_DEFAULT {
+            return true;
+        }
+        match (*setting).vartype {
+            PGC_BOOL => setting
+                .cast::<pg_sys::config_bool>()
+                .as_ref()
+                .is_some_and(|s| *s.variable == s.boot_val),
+            PGC_INT => setting
+                .cast::<pg_sys::config_int>()
+                .as_ref()
+                .is_some_and(|s| *s.variable == s.boot_val),
+            PGC_REAL => setting
+                .cast::<pg_sys::config_real>()
+                .as_ref()
+                .is_some_and(|s| *s.variable == s.boot_val),
+            PGC_ENUM => setting
+                .cast::<pg_sys::config_enum>()
+                .as_ref()
+                .is_some_and(|s| *s.variable == s.boot_val),
+            PGC_STRING => setting.cast::<pg_sys::config_string>().as_ref().is_some_and(|s| {
+                let (value, default) = (*s.variable, s.boot_val);
+                if value.is_null() || default.is_null() {
+                    return value.is_null() && default.is_null();
+                }
+                CStr::from_ptr(value) == CStr::from_ptr(default)
+            }),
+            _ => false,
+        }
+    }
+}
+
+/// Warns about settings of this prefix that nobody has defined, and refuses them from now on.
+pub fn reserve_prefix(prefix: &CStr) {
+    // SAFETY: a terminated string.
+    unsafe { pg_sys::MarkGUCPrefixReserved(prefix.as_ptr()) };
+}

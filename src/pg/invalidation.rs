@@ -1,0 +1,58 @@
+//! Owns the news from PostgreSQL's caches that something in the catalogs has changed.
+//!
+//! What is derived from the catalogs is kept with the [`generation`] it was derived in, and derived anew in another. A
+//! generation ends when a watched relation changes, or any schema or operator. The callbacks may run wherever PostgreSQL
+//! accepts invalidation messages, in the middle of anything: they look, and count, and do nothing else.
+
+use pgrx::{pg_guard, pg_sys};
+use std::cell::{Cell, RefCell};
+
+thread_local! {
+    static GENERATION: Cell<u64> = const { Cell::new(0) };
+    static WATCHED: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The current generation of what is known of the catalogs.
+pub fn generation() -> u64 {
+    GENERATION.get()
+}
+
+/// Makes a change of this relation end the generation from now on.
+pub fn watch(relation: pg_sys::Oid) {
+    if !REGISTERED.replace(true) {
+        // SAFETY: the callbacks stay for the life of the backend; there is no way to take them back, and no need.
+        unsafe {
+            pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), pg_sys::Datum::null());
+            for cache in [
+                pg_sys::SysCacheIdentifier::NAMESPACEOID,
+                pg_sys::SysCacheIdentifier::OPEROID,
+            ] {
+                pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(catalog_changed), pg_sys::Datum::null());
+            }
+        }
+    }
+    WATCHED.with_borrow_mut(|watched| {
+        if !watched.contains(&relation) {
+            watched.push(relation);
+        }
+    });
+}
+
+fn end_generation() {
+    GENERATION.set(GENERATION.get() + 1);
+}
+
+#[pg_guard]
+extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+    // The invalid OID stands for all relations; a list that is just being changed counts as holding everything.
+    let watched = WATCHED.with(|list| list.try_borrow().map_or(true, |list| list.contains(&relation)));
+    if relation == pg_sys::InvalidOid || watched {
+        end_generation();
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn catalog_changed(_argument: pg_sys::Datum, _cache: i32, _hash: pg_sys::uint32) {
+    end_generation();
+}

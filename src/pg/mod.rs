@@ -1,0 +1,22 @@
+//! Owns every call into PostgreSQL that Rust cannot check: all `unsafe` of the extension lives below here.
+//!
+//! Each file offers safe functions on one subject. An ERROR raised by PostgreSQL passes through them as a panic, runs the
+//! destructors on its way, and becomes an ERROR again at the entry (`function.rs`). Destructors here do nothing while that
+//! happens: the transaction's abort closes relations, scans and plans on its own.
+#![allow(unsafe_code, reason = "the quarantine that the lint outside it is for")]
+
+pub mod access;
+pub mod array;
+pub mod catalog;
+pub mod function;
+pub mod guc;
+pub mod invalidation;
+pub mod json;
+pub mod random;
+pub mod result;
+pub mod scan;
+pub mod shmem;
+pub mod spi;
+pub mod time;
+pub mod varlena;
+pub mod wait;

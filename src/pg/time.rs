@@ -1,0 +1,48 @@
+//! Owns clocks: the wall clock, and the time that a snapshot answers for.
+
+use pgrx::pg_sys;
+
+/// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
+const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+
+/// Now, in microseconds since the Unix epoch.
+pub fn now() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() + POSTGRES_EPOCH }
+}
+
+/// Microseconds since the Unix epoch as a `timestamptz` counts them.
+pub fn to_postgres(unix: i64) -> i64 {
+    unix - POSTGRES_EPOCH
+}
+
+/// A time at or before which the active snapshot was taken, in microseconds since the Unix epoch: an answer that was
+/// computed under it is at least that old. Under REPEATABLE READ and above the snapshot may be as old as the transaction;
+/// below that as old as the statement, or as the cursor that a FETCH runs on.
+pub fn snapshot_time() -> i64 {
+    // SAFETY: reads variables of this backend; ActivePortal is null or valid.
+    let time = unsafe {
+        if pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 {
+            pg_sys::GetCurrentTransactionStartTimestamp()
+        } else {
+            let statement = pg_sys::GetCurrentStatementStartTimestamp();
+            pg_sys::ActivePortal
+                .as_ref()
+                .map_or(statement, |portal| statement.min(portal.creation_time))
+        }
+    };
+    time + POSTGRES_EPOCH
+}
+
+/// Whether a newer snapshot than this transaction's may be taken by the next statement: only such a statement's answer
+/// may take the place of one that stands.
+pub fn is_current_reader() -> bool {
+    // SAFETY: reads variables of this backend.
+    unsafe { pg_sys::XactIsoLevel < pg_sys::XACT_REPEATABLE_READ as i32 && !pg_sys::RecoveryInProgress() }
+}
+
+/// Whether this transaction has written anything (has a transaction id).
+pub fn transaction_has_written() -> bool {
+    // SAFETY: reads variables of this backend.
+    unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
+}

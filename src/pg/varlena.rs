@@ -1,0 +1,101 @@
+//! Owns the in-memory forms of texts and vectors.
+
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// The text behind a datum, in the server's encoding, which is UTF-8 or this says so.
+pub fn text<'a>(datum: pg_sys::Datum) -> &'a str {
+    let bytes = bytes(datum);
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(_) => crate::error::Error::Encoding.raise(),
+    }
+}
+
+/// The bytes of a variable-length datum, without its header, decompressed. They live in the current memory context.
+pub fn bytes<'a>(datum: pg_sys::Datum) -> &'a [u8] {
+    // SAFETY: the datum is a varlena by its type; the detoasted copy, or the original, outlives the call.
+    unsafe {
+        let varlena = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
+        std::slice::from_raw_parts(pgrx::vardata_any(varlena).cast(), pgrx::varsize_any_exhdr(varlena))
+    }
+}
+
+/// A new text datum in the current memory context.
+pub fn text_datum(text: &str) -> pg_sys::Datum {
+    // SAFETY: the pointer and the length describe `text`, and PostgreSQL copies them.
+    unsafe {
+        pg_sys::Datum::from(pg_sys::cstring_to_text_with_len(
+            text.as_ptr().cast(),
+            text.len() as i32,
+        ))
+    }
+}
+
+/// The string behind a terminated C string; a name that is no UTF-8 is shown with replacement characters.
+///
+/// # Safety
+/// `pointer` is null or points to a terminated string.
+pub unsafe fn c_string(pointer: *const std::ffi::c_char) -> String {
+    if pointer.is_null() {
+        return String::new();
+    }
+    // SAFETY: by this function's contract.
+    unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+}
+
+/// The string of a `name` datum.
+pub fn name(datum: pg_sys::Datum) -> String {
+    // SAFETY: a name datum points to a terminated string.
+    unsafe { c_string(datum.cast_mut_ptr()) }
+}
+
+/// A new name datum in the current memory context, cut to what a name holds as PostgreSQL cuts it.
+pub fn name_datum(text: &str) -> pg_sys::Datum {
+    // SAFETY: the length is clipped to a whole character below NAMEDATALEN; the rest of the name is zero.
+    unsafe {
+        let length = text.len() as i32;
+        let length = pg_sys::pg_mbcliplen(text.as_ptr().cast(), length, pg_sys::NAMEDATALEN as i32 - 1) as usize;
+        let name = pg_sys::palloc0(pg_sys::NAMEDATALEN as usize).cast::<u8>();
+        std::ptr::copy_nonoverlapping(text.as_ptr(), name, length);
+        pg_sys::Datum::from(name)
+    }
+}
+
+/// The form that RuVector's `ruvector` has in memory: a u16 with the dimensions, two unused bytes, and the `f32`s
+/// (ruvector-postgres 2.0.6, `src/types/vector.rs`).
+const VECTOR_HEADER: usize = 4;
+
+/// Appends the elements of a `ruvector` datum to `out`; `false` when its size and its dimensions disagree.
+pub fn read_vector(datum: pg_sys::Datum, out: &mut Vec<f32>) -> bool {
+    let Some((header, values)) = bytes(datum).split_at_checked(VECTOR_HEADER) else {
+        return false;
+    };
+    let dimensions = header
+        .first_chunk()
+        .map_or(0, |bytes| usize::from(u16::from_ne_bytes(*bytes)));
+    if values.len() != dimensions * 4 {
+        return false;
+    }
+    out.extend(
+        values
+            .chunks_exact(4)
+            .map(|bytes| bytes.try_into().map_or(0.0, f32::from_ne_bytes)),
+    );
+    true
+}
+
+/// A new `ruvector` datum in the current memory context. There are at most 16,000 values (see `engine::MAX_DIMENSIONS`).
+pub fn vector_datum(values: &[f32]) -> pg_sys::Datum {
+    let size = pg_sys::VARHDRSZ + VECTOR_HEADER + values.len() * 4;
+    // SAFETY: `size` bytes are allocated, and written in full: header, dimensions, padding, values.
+    unsafe {
+        let varlena = pg_sys::palloc(size).cast::<pg_sys::varlena>();
+        pgrx::set_varsize_4b(varlena, size as i32);
+        let data = varlena.cast::<u8>().add(pg_sys::VARHDRSZ);
+        data.cast::<u16>().write_unaligned(values.len() as u16);
+        data.add(2).cast::<u16>().write_unaligned(0);
+        std::ptr::copy_nonoverlapping(values.as_ptr().cast::<u8>(), data.add(VECTOR_HEADER), values.len() * 4);
+        pg_sys::Datum::from(varlena)
+    }
+}

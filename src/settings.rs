@@ -1,0 +1,171 @@
+//! Owns the settings: their names, defaults, bounds and words.
+
+use crate::pg::shmem;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use std::ffi::CString;
+use std::time::Duration;
+
+static ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
+static TTL: GucSetting<i32> = GucSetting::<i32>::new(300);
+static FETCH_K: GucSetting<i32> = GucSetting::<i32>::new(20);
+static MAX_TOP_K: GucSetting<i32> = GucSetting::<i32>::new(1000);
+static STATS_MAX: GucSetting<i32> = GucSetting::<i32>::new(1000);
+static MAX_ENTRY_SIZE: GucSetting<i32> = GucSetting::<i32>::new(256);
+static REDIS_URL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"redis://127.0.0.1:6379/0"));
+static REDIS_CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(100);
+static REDIS_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(50);
+static KEY_PREFIX: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"vcache"));
+
+/// Whether searches look anything up or store anything.
+pub fn enabled() -> bool {
+    ENABLED.get()
+}
+
+/// How long an entry lives unless the call or the namespace says otherwise, in microseconds.
+pub fn ttl() -> i64 {
+    i64::from(TTL.get()) * 1_000_000
+}
+
+/// Rows that a miss asks for at least.
+pub fn fetch_k() -> u32 {
+    FETCH_K.get().unsigned_abs()
+}
+
+/// The largest top_k.
+pub fn max_top_k() -> i32 {
+    MAX_TOP_K.get()
+}
+
+/// How many namespaces have statistics of their own.
+pub fn stats_max() -> usize {
+    STATS_MAX.get().unsigned_abs() as usize
+}
+
+/// The largest entry that is stored, in bytes.
+pub fn max_entry_size() -> usize {
+    MAX_ENTRY_SIZE.get().unsigned_abs() as usize * 1024
+}
+
+/// Where Redis is; empty for nowhere. It may hold a password: never show it.
+pub fn redis_url() -> CString {
+    REDIS_URL.get().unwrap_or_default()
+}
+
+/// The deadline of connecting, greeting included.
+pub fn redis_connect_timeout() -> Duration {
+    Duration::from_millis(u64::from(REDIS_CONNECT_TIMEOUT.get().unsigned_abs()))
+}
+
+/// The deadline of one command on an open connection.
+pub fn redis_timeout() -> Duration {
+    Duration::from_millis(u64::from(REDIS_TIMEOUT.get().unsigned_abs()))
+}
+
+/// What the names of vcache's keys in Redis begin with.
+pub fn key_prefix() -> CString {
+    KEY_PREFIX.get().unwrap_or_default()
+}
+
+/// Defines the settings, when the library is loaded.
+pub fn define() {
+    GucRegistry::define_bool_guc(
+        c"vcache.enabled",
+        c"Enables the cache.",
+        c"The default is on. When off, every search asks the engine; nothing is looked up or stored.",
+        &ENABLED,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"vcache.ttl",
+        c"Sets how long an answer may be used again.",
+        c"The default is 5 minutes. A ttl of the namespace or of the call goes before. 0 makes every search ask the engine.",
+        &TTL,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"vcache.fetch_k",
+        c"Sets how many rows a miss asks the engine for at least.",
+        c"The default is 20. More rows make the entry answer larger values of top_k, and take more memory.",
+        &FETCH_K,
+        1,
+        i32::MAX / 2,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"vcache.max_top_k",
+        c"Sets the largest top_k that a search may ask for.",
+        c"The default is 1000. Rows of an answer are held in memory at once.",
+        &MAX_TOP_K,
+        1,
+        i32::MAX / 2,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"vcache.max_entry_size",
+        c"Sets the largest entry that is stored.",
+        c"The default is 256kB. A larger answer is returned and not stored.",
+        &MAX_ENTRY_SIZE,
+        1,
+        512 * 1024,
+        GucContext::Sighup,
+        GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_string_guc(
+        c"vcache.redis_url",
+        c"Sets where Redis is.",
+        c"The default is redis://127.0.0.1:6379/0. Forms: redis://user:password@host:port/database and redis+unix:///path?db=0. Empty turns Redis off.",
+        &REDIS_URL,
+        GucContext::Sighup,
+        GucFlags::SUPERUSER_ONLY,
+    );
+    GucRegistry::define_int_guc(
+        c"vcache.redis_connect_timeout",
+        c"Sets how long connecting to Redis may take.",
+        c"The default is 100ms: the deadline of finding the address, connecting and authenticating together.",
+        &REDIS_CONNECT_TIMEOUT,
+        1,
+        60_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"vcache.redis_timeout",
+        c"Sets how long one command to Redis may take.",
+        c"The default is 50ms: the deadline of a whole command on an open connection. A search that misses sends two.",
+        &REDIS_TIMEOUT,
+        1,
+        60_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_string_guc(
+        c"vcache.key_prefix",
+        c"Sets what the names of keys in Redis begin with.",
+        c"The default is vcache. A colon and 32 hexadecimal digits follow it.",
+        &KEY_PREFIX,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    // What follows is for the whole server. A session that loads the library itself could not set it, nor tell a mistyped
+    // setting from one that only counts at server start.
+    if !shmem::is_preloading() {
+        return;
+    }
+    GucRegistry::define_int_guc(
+        c"vcache.stats_max",
+        c"Sets how many namespaces have statistics of their own.",
+        c"The default is 1000; each takes 280 bytes of shared memory. The others are counted together.",
+        &STATS_MAX,
+        1,
+        1_000_000,
+        GucContext::Postmaster,
+        GucFlags::default(),
+    );
+    crate::pg::guc::reserve_prefix(c"vcache");
+}

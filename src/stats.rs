@@ -1,0 +1,228 @@
+//! Owns the statistics: counters in shared memory, a slot for each namespace of each database.
+//!
+//! Slots form a table with open addressing. A slot is claimed once, under the region's lock, and keeps its name for the life of
+//! the server, so a backend that has found it counts without any lock. The first slot counts for every namespace that found
+//! the table full. Without preload there is no table, and counting does nothing.
+
+use crate::error::Error;
+use crate::namespace::MAX_NAME_BYTES;
+use crate::pg::function::{Call, sql_function};
+use crate::pg::{catalog, result, shmem, time, varlena};
+use crate::settings;
+use pgrx::pg_sys::Datum;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+sql_function!(vcache_stats_rows, pg_finfo_vcache_stats_rows, rows);
+sql_function!(vcache_stats_reset, pg_finfo_vcache_stats_reset, reset);
+
+/// What is counted, in the order of the columns of `vcache_stats_rows()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counter {
+    RedisHits,
+    Misses,
+    Bypasses,
+    Stores,
+    RedisErrors,
+    RedisTimeouts,
+    EngineErrors,
+}
+
+const COUNTERS: usize = Counter::EngineErrors as usize + 1;
+
+shmem::shared_struct! {
+    /// One namespace's counters. 280 bytes: the text of `vcache.stats_max` says so.
+    pub struct Slot {
+        /// 0: free. 1: claimed, and the fields up to `name` never change again.
+        claimed: AtomicU32,
+        database: AtomicU32,
+        length: AtomicU32,
+        name: [AtomicU8; MAX_NAME_BYTES],
+        reset_at: AtomicI64,
+        counters: [AtomicU64; COUNTERS],
+    }
+}
+
+const _: () = assert!(size_of::<Slot>() == 280);
+
+impl Slot {
+    fn is_free(&self) -> bool {
+        self.claimed.load(Ordering::Acquire) == 0
+    }
+
+    fn is_of(&self, database: u32, name: &[u8]) -> bool {
+        self.database.load(Ordering::Relaxed) == database
+            && self.length.load(Ordering::Relaxed) as usize == name.len()
+            && self.name.iter().zip(name).all(|(a, b)| a.load(Ordering::Relaxed) == *b)
+    }
+
+    fn claim(&self, database: u32, name: &[u8], now: i64) {
+        self.database.store(database, Ordering::Relaxed);
+        self.length.store(name.len() as u32, Ordering::Relaxed);
+        for (to, from) in self.name.iter().zip(name) {
+            to.store(*from, Ordering::Relaxed);
+        }
+        self.reset_at.store(now, Ordering::Relaxed);
+        self.claimed.store(1, Ordering::Release);
+    }
+
+    fn name(&self) -> String {
+        let length = self.length.load(Ordering::Relaxed) as usize;
+        let bytes: Vec<u8> = self
+            .name
+            .iter()
+            .take(length)
+            .map(|byte| byte.load(Ordering::Relaxed))
+            .collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn reset(&self, now: i64) {
+        self.counters
+            .iter()
+            .for_each(|counter| counter.store(0, Ordering::Relaxed));
+        self.reset_at.store(now, Ordering::Relaxed);
+    }
+}
+
+/// Asks for the table, at server start.
+pub fn request() {
+    shmem::request::<Slot>(settings::stats_max() + 1);
+}
+
+/// Whether there are statistics: the library was preloaded.
+pub fn are_kept() -> bool {
+    table().is_some()
+}
+
+fn table() -> Option<(&'static Slot, &'static [Slot])> {
+    shmem::slots::<Slot>()?.split_first()
+}
+
+/// The counters of one namespace.
+#[derive(Clone, Copy)]
+pub struct Counters(Option<&'static Slot>);
+
+impl Counters {
+    pub fn count(self, counter: Counter) {
+        if let Some(counter) = self.0.and_then(|slot| slot.counters.get(counter as usize)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+thread_local! {
+    /// The slots that this backend has found; those of other databases than its own never stand here.
+    static FOUND: RefCell<HashMap<String, &'static Slot>> = RefCell::new(HashMap::new());
+}
+
+/// More than a backend works with; beyond it, slots are looked up anew.
+const FOUND_MOST: usize = 10_000;
+
+/// The counters of the namespace that is searched under this name.
+pub fn of(namespace: &str) -> Counters {
+    let Some((others, slots)) = table() else {
+        return Counters(None);
+    };
+    if let Some(slot) = FOUND.with_borrow(|found| found.get(namespace).copied()) {
+        return Counters(Some(slot));
+    }
+    let database = catalog::database().to_u32();
+    let slot = find(slots, database, namespace).or_else(|| {
+        let now = time::now();
+        shmem::exclusively(|| claim(slots, database, namespace.as_bytes(), now))
+    });
+    match slot {
+        Some(slot) => {
+            FOUND.with_borrow_mut(|found| {
+                if found.len() >= FOUND_MOST {
+                    found.clear();
+                }
+                found.insert(namespace.to_owned(), slot);
+            });
+            Counters(Some(slot))
+        }
+        None => Counters(Some(others)),
+    }
+}
+
+/// The slots in the order in which a name looks for its own.
+fn probe(slots: &'static [Slot], database: u32, name: &[u8]) -> impl Iterator<Item = &'static Slot> {
+    let hash = name.iter().fold(u64::from(database), |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(5)
+    });
+    let start = (hash % slots.len().max(1) as u64) as usize;
+    let (before, from) = slots.split_at_checked(start).unwrap_or((&[], slots));
+    from.iter().chain(before)
+}
+
+fn find(slots: &'static [Slot], database: u32, name: &str) -> Option<&'static Slot> {
+    let mut taken = probe(slots, database, name.as_bytes()).take_while(|slot| !slot.is_free());
+    taken.find(|slot| slot.is_of(database, name.as_bytes()))
+}
+
+/// Runs under the region's lock: another backend may have claimed a slot for the same name meanwhile.
+fn claim(slots: &'static [Slot], database: u32, name: &[u8], now: i64) -> Option<&'static Slot> {
+    let slot = probe(slots, database, name).find(|slot| slot.is_free() || slot.is_of(database, name))?;
+    if slot.is_free() {
+        slot.claim(database, name, now);
+    }
+    Some(slot)
+}
+
+fn kept() -> (&'static Slot, &'static [Slot]) {
+    table().unwrap_or_else(|| Error::StatisticsNeedPreload.raise())
+}
+
+/// The rows of this database: the namespace's name, its counters, and when they were reset. NULL names the others.
+fn rows(call: &Call) -> Datum {
+    let (others, slots) = kept();
+    let database = catalog::database().to_u32();
+    let mine = |slot: &&Slot| !slot.is_free() && slot.database.load(Ordering::Relaxed) == database;
+    let row = |name: Option<String>, slot: &Slot| {
+        let name = name.map_or(result::NULL, |name| (varlena::text_datum(&name), false));
+        let counters = slot
+            .counters
+            .iter()
+            .map(|counter| (Datum::from(counter.load(Ordering::Relaxed)), false));
+        let reset_at = (
+            Datum::from(time::to_postgres(slot.reset_at.load(Ordering::Relaxed))),
+            false,
+        );
+        std::iter::once(name)
+            .chain(counters)
+            .chain([reset_at])
+            .collect::<Vec<_>>()
+    };
+    let mut rows: Vec<_> = slots
+        .iter()
+        .filter(mine)
+        .map(|slot| row(Some(slot.name()), slot))
+        .collect();
+    if others
+        .counters
+        .iter()
+        .any(|counter| counter.load(Ordering::Relaxed) > 0)
+    {
+        rows.push(row(None, others));
+    }
+    result::give(call, &rows)
+}
+
+/// Resets one namespace's counters, or all of this database and those of the others.
+fn reset(call: &Call) -> Datum {
+    let (others, slots) = kept();
+    let (database, now) = (catalog::database().to_u32(), time::now());
+    match call.text(0) {
+        Some("(others)") => others.reset(now),
+        Some(name) => find(slots, database, name).into_iter().for_each(|slot| slot.reset(now)),
+        None => {
+            let mine = slots
+                .iter()
+                .filter(|slot| slot.database.load(Ordering::Relaxed) == database);
+            mine.chain([others]).for_each(|slot| slot.reset(now));
+        }
+    }
+    call.void()
+}

@@ -1,0 +1,49 @@
+//! Owns what a tier is: a place that holds entries.
+//!
+//! A tier is asked for the bytes under a key, and given bytes to keep. It never raises: whatever goes wrong in it is a miss,
+//! told apart only so that it can be counted. Whether bytes are the entry that was asked for is the caller's question.
+//! (A cancel or a termination of the session is not the tier's failure, and is raised from within its waits.)
+
+pub mod redis;
+
+/// What a tier said when it was asked for an entry.
+#[derive(Debug)]
+pub enum Lookup {
+    /// Bytes, not looked at yet.
+    Found(Vec<u8>),
+    /// It holds nothing under this key.
+    Absent,
+    /// There is no such tier.
+    Off,
+    /// It could not be asked.
+    Failed(Failure),
+}
+
+/// What a tier said when it was given an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// It holds the entry now.
+    Stored,
+    /// It kept what it had.
+    Kept,
+    /// There is no such tier.
+    Off,
+    /// It could not be given anything.
+    Failed(Failure),
+}
+
+/// How a tier failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It did not answer in time.
+    TimedOut,
+    /// Anything else.
+    Broken,
+}
+
+/// What to do when a tier holds an entry under the key already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    Replace,
+    Keep,
+}

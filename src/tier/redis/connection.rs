@@ -1,0 +1,121 @@
+//! Owns one connection to one server: commands out, replies in, each within a deadline.
+//!
+//! A command is answered before the next is sent, and nothing may follow the reply that was asked for: a server that says more
+//! than it was asked ends the connection, so a reply can never be taken for another command's. After any error the connection
+//! is to be dropped; its users own it by value, so that is what happens.
+
+use super::endpoint::Endpoint;
+use super::transport::Transport;
+use ::redis::{Value, parse_redis_value};
+use std::fmt;
+use std::time::{Duration, Instant};
+use vcache_core::resp::{ReplyError, frame_length};
+
+/// Why Redis could not be used. It shows no secret: what a server or a library says is shown only where it cannot hold one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The URL is none, or of a scheme that is not supported.
+    Url,
+    /// The host's name has no address.
+    Address(String),
+    /// The deadline has passed.
+    TimedOut,
+    /// The other end closed the connection before a byte of the reply.
+    Closed,
+    /// The system refused something.
+    Io(std::io::ErrorKind),
+    /// The backend has too many files open.
+    Descriptors,
+    /// The reply is not of a kind that was asked for.
+    Reply(ReplyError),
+    /// The reply cannot be parsed, or is not the one that the command has.
+    Unexpected,
+    /// The server refused the command with this code, such as NOAUTH.
+    Refused(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url => f.write_str("it is not a URL of the form redis://user:password@host:port/database"),
+            Self::Address(why) => write!(f, "no address: {why}"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Closed => f.write_str("connection closed"),
+            Self::Io(kind) => write!(f, "{kind}"),
+            Self::Descriptors => f.write_str("too many open files"),
+            Self::Reply(error) => write!(f, "{error}"),
+            Self::Unexpected => f.write_str("unexpected reply"),
+            Self::Refused(code) => write!(f, "refused with {code}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The most that a reply which is no value may take.
+const SMALL: usize = 1024;
+
+pub struct Connection {
+    transport: Transport,
+    /// What has been received and not yet been parsed.
+    received: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects and greets, all within `timeout`.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn open(endpoint: &Endpoint, timeout: Duration) -> Result<Self, Error> {
+        let deadline = Instant::now() + timeout;
+        let transport = Transport::connect(&endpoint.address, deadline)?;
+        let mut connection = Self {
+            transport,
+            received: Vec::new(),
+        };
+        for command in endpoint.greeting() {
+            connection.run_until(&command.get_packed_command(), 0, deadline)?;
+        }
+        Ok(connection)
+    }
+
+    /// Sends a packed command and gives its reply, within `timeout`. A bulk string in it has `most` bytes at most.
+    ///
+    /// # Errors
+    /// Any [`Error`]; the connection is then to be dropped.
+    pub fn run(&mut self, command: &[u8], most: usize, timeout: Duration) -> Result<Value, Error> {
+        self.run_until(command, most, Instant::now() + timeout)
+    }
+
+    fn run_until(&mut self, command: &[u8], most: usize, deadline: Instant) -> Result<Value, Error> {
+        self.transport.send(command, deadline)?;
+        let value = parse_redis_value(self.receive(most.max(SMALL), deadline)?).map_err(|_| Error::Unexpected)?;
+        self.received.clear();
+        match value {
+            Value::ServerError(error) => Err(Error::Refused(error.code().to_owned())),
+            value => Ok(value),
+        }
+    }
+
+    /// Exactly one reply.
+    fn receive(&mut self, most: usize, deadline: Instant) -> Result<&[u8], Error> {
+        loop {
+            let length = frame_length(&self.received, most).map_err(Error::Reply)?;
+            match length {
+                Some(length) if self.received.len() == length => return Ok(&self.received),
+                Some(length) if self.received.len() > length => return Err(Error::Unexpected),
+                Some(length) => self.received.reserve(length - self.received.len()),
+                None => {}
+            }
+            let nothing_yet = self.received.is_empty();
+            match self.transport.receive(&mut self.received, deadline) {
+                Ok(0) | Err(Error::Io(std::io::ErrorKind::ConnectionReset)) if nothing_yet => {
+                    return Err(Error::Closed);
+                }
+                Ok(0) => return Err(Error::Io(std::io::ErrorKind::UnexpectedEof)),
+                Ok(_) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

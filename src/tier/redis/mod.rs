@@ -1,0 +1,141 @@
+//! Owns tier 2: entries in Redis, by way of one connection per backend, made when it is first needed.
+//!
+//! Whatever goes wrong closes the connection; the next search makes a new one. A connection that turns out to have been
+//! closed by the other end while it lay idle is made anew once within the same operation. The first failure after a success is
+//! logged, the following ones are only counted.
+
+mod connection;
+mod endpoint;
+mod resolve;
+mod transport;
+
+use super::{Existing, Failure, Lookup, Store};
+use crate::settings;
+use ::redis::{Cmd, Value, cmd};
+use connection::{Connection, Error};
+use endpoint::Endpoint;
+use std::cell::RefCell;
+use std::ffi::CString;
+use std::mem::ManuallyDrop;
+use vcache_core::key::CacheKey;
+
+/// The backend's connection and what it was made from. It is taken out while it is used: an error, or a cancel that is
+/// raised in the middle, leaves nothing behind that owes a reply.
+#[derive(Default)]
+struct State {
+    url: CString,
+    endpoint: Option<Result<Endpoint, Error>>,
+    connection: Option<Connection>,
+    failing: bool,
+}
+
+thread_local! {
+    // Never dropped: at the exit of a process PostgreSQL's memory may be gone before it.
+    static STATE: ManuallyDrop<RefCell<State>> = ManuallyDrop::new(RefCell::new(State::default()));
+}
+
+/// The bytes under a key.
+pub fn get(key: CacheKey, most: usize) -> Lookup {
+    match run(&cmd("GET").arg(name(key)), most) {
+        None => Lookup::Off,
+        Some(Ok(Value::BulkString(bytes))) => Lookup::Found(bytes),
+        Some(Ok(Value::Nil)) => Lookup::Absent,
+        Some(Ok(_)) => Lookup::Failed(failed(&Error::Unexpected)),
+        Some(Err(error)) => Lookup::Failed(failed(&error)),
+    }
+}
+
+/// Keeps bytes under a key for this many milliseconds, in one command.
+pub fn put(key: CacheKey, bytes: &[u8], milliseconds: u64, existing: Existing) -> Store {
+    let mut command = cmd("SET");
+    command.arg(name(key)).arg(bytes).arg("PX").arg(milliseconds);
+    if existing == Existing::Keep {
+        command.arg("NX");
+    }
+    match run(&command, 0) {
+        None => Store::Off,
+        Some(Ok(Value::Okay)) => Store::Stored,
+        Some(Ok(Value::Nil)) => Store::Kept,
+        Some(Ok(_)) => Store::Failed(failed(&Error::Unexpected)),
+        Some(Err(error)) => Store::Failed(failed(&error)),
+    }
+}
+
+fn name(key: CacheKey) -> Vec<u8> {
+    let mut name = settings::key_prefix().into_bytes();
+    name.extend(format!(":{key}").bytes());
+    name
+}
+
+/// Runs one command; `None` when Redis is off. A bulk reply holds `most` bytes at most.
+fn run(command: &Cmd, most: usize) -> Option<Result<Value, Error>> {
+    let url = settings::redis_url();
+    if url.is_empty() {
+        return None;
+    }
+    let (endpoint, open) = STATE.with(|state| {
+        let mut state = state.borrow_mut();
+        if state.url != url || state.endpoint.is_none() {
+            // The setting was reloaded: nothing of the old server is used any more.
+            *state = State {
+                endpoint: Some(Endpoint::parse(&url)),
+                url,
+                connection: None,
+                failing: state.failing,
+            };
+        }
+        (state.endpoint.clone(), state.connection.take())
+    });
+    let endpoint = match endpoint? {
+        Ok(endpoint) => endpoint,
+        Err(error) => return Some(Err(error)),
+    };
+    let result = run_on(&endpoint, open, command, most);
+    Some(result.map(|(value, connection)| {
+        STATE.with(|state| {
+            let mut state = state.borrow_mut();
+            state.connection = Some(connection);
+            state.failing = false;
+        });
+        value
+    }))
+}
+
+fn run_on(
+    endpoint: &Endpoint,
+    open: Option<Connection>,
+    command: &Cmd,
+    most: usize,
+) -> Result<(Value, Connection), Error> {
+    let packed = command.get_packed_command();
+    let timeout = settings::redis_timeout();
+    if let Some(mut connection) = open {
+        match connection.run(&packed, most, timeout) {
+            // The other end had closed it before the command came: no reply is owed, and the command may be said again.
+            Err(Error::Closed) => {}
+            result => return result.map(|value| (value, connection)),
+        }
+    }
+    let mut connection = Connection::open(endpoint, settings::redis_connect_timeout())?;
+    connection.run(&packed, most, timeout).map(|value| (value, connection))
+}
+
+/// Logs the first of a row of failures, and says of which kind it is.
+fn failed(error: &Error) -> Failure {
+    let (first, endpoint) = STATE.with(|state| {
+        let mut state = state.borrow_mut();
+        let endpoint = match &state.endpoint {
+            Some(Ok(endpoint)) => endpoint.to_string(),
+            _ => String::from("vcache.redis_url"),
+        };
+        (!std::mem::replace(&mut state.failing, true), endpoint)
+    });
+    if first {
+        pgrx::log!("vcache cannot use Redis at {endpoint}: {error}");
+    }
+    if *error == Error::TimedOut {
+        Failure::TimedOut
+    } else {
+        Failure::Broken
+    }
+}
