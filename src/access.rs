@@ -16,9 +16,5 @@ pub enum Sight {
 /// Raises PostgreSQL's own error unless the current role may run the plain query over the namespace's source.
 pub fn check(definition: &Definition, source: &Table) -> Sight {
     access::check_select(source, &definition.read_columns);
-    if access::row_security_in_force(definition.source) {
-        Sight::OwnRows
-    } else {
-        Sight::AllRows
-    }
+    if access::row_security_in_force(definition.source) { Sight::OwnRows } else { Sight::AllRows }
 }

@@ -1,12 +1,13 @@
 //! Owns the uncached query: which engine a vector's column belongs to, the statement that asks it, and its answer.
 //!
-//! The statement is `SELECT id, vector <op> $1, tableoid, ctid, payload … ORDER BY vector <op> $1 LIMIT K`, every name in it
-//! with its schema. It runs under the caller's role, snapshot and settings, as the plain query would. Only afterwards, and
+//! The statement is `SELECT id, vector <op> $1, payload …, tableoid, ctid FROM … ORDER BY vector <op> $1 LIMIT K`, every name in
+//! it with its schema. It runs under the caller's role, snapshot and settings, as the plain query would. Only afterwards, and
 //! under settings of their own, are ids and payloads turned into text, so that an entry reads the same whoever computed it.
 //!
 //! K is a literal: with a parameter the planner would take it for a tenth of the table and plan every call anew.
 
 use crate::error::Error;
+use crate::pg::access;
 use crate::pg::catalog::{self, Column, Operator, quoted};
 use crate::pg::guc::Temporarily;
 use crate::pg::scan::Table;
@@ -25,12 +26,7 @@ pub const MAX_DIMENSIONS: usize = 16_000;
 const SETTINGS: [&str; 3] = ["ruvector.", "hnsw.", "ivfflat."];
 
 /// The metrics that have a name, with their operators.
-const METRICS: [(&str, &str); 4] = [
-    ("l2", "<->"),
-    ("cosine", "<=>"),
-    ("inner_product", "<#>"),
-    ("l1", "<+>"),
-];
+const METRICS: [(&str, &str); 4] = [("l2", "<->"), ("cosine", "<=>"), ("inner_product", "<#>"), ("l1", "<+>")];
 
 /// How ids and payloads are rendered, whatever the session's settings are.
 const RENDERING: [(&CStr, &CStr); 7] = [
@@ -45,10 +41,9 @@ const RENDERING: [(&CStr, &CStr); 7] = [
 
 /// Whether a setting is one of an engine's.
 pub fn is_engine_setting(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SETTINGS
-        .iter()
-        .any(|prefix| name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()))
+    // Names of settings are the same in any case.
+    let begins = |prefix: &&str| name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
+    SETTINGS.iter().any(|prefix| begins(prefix) && name.len() > prefix.len())
 }
 
 /// Whether a setting can change the engine's answer: its own settings, and the switches by which the planner takes an
@@ -69,20 +64,13 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAVector`] for a column of a type that belongs to no engine.
     pub fn of(column: &Column) -> Result<Self, Error> {
-        let not_a_vector = || Error::NotAVector {
-            column: column.name.clone(),
-            kind: catalog::type_text(column.kind),
-        };
+        let not_a_vector = || Error::NotAVector { column: column.name.clone(), kind: catalog::type_text(column.kind) };
         let (name, schema) = catalog::type_name(column.kind).ok_or_else(not_a_vector)?;
         let extension = catalog::extension_of_type(column.kind);
         if name != "ruvector" || extension == pg_sys::InvalidOid {
             return Err(not_a_vector());
         }
-        Ok(Self {
-            vector_type: column.kind,
-            schema: catalog::schema_name(schema),
-            extension,
-        })
+        Ok(Self { vector_type: column.kind, schema: catalog::schema_name(schema), extension })
     }
 
     /// The engine's name and installed version, which answers depend on.
@@ -100,20 +88,11 @@ impl Engine {
     /// # Errors
     /// [`Error::UnknownMetric`], [`Error::NotADistance`].
     pub fn operator(&self, metric: &str, column: &Column) -> Result<Operator, Error> {
-        let name = METRICS
-            .iter()
-            .find(|(name, _)| *name == metric)
-            .map_or(metric, |(_, operator)| operator);
-        let operator =
-            catalog::operator_on(&self.schema, name, self.vector_type).ok_or_else(|| Error::UnknownMetric {
-                metric: metric.to_owned(),
-                kind: catalog::type_text(column.kind),
-            })?;
+        let name = METRICS.iter().find(|(name, _)| *name == metric).map_or(metric, |(_, operator)| operator);
+        let operator = catalog::operator_on(&self.schema, name, self.vector_type)
+            .ok_or_else(|| Error::UnknownMetric { metric: metric.to_owned(), kind: catalog::type_text(column.kind) })?;
         if !is_float(operator.result) {
-            return Err(Error::NotADistance {
-                operator: operator.name,
-                kind: catalog::type_text(operator.result),
-            });
+            return Err(Error::NotADistance { operator: operator.name, kind: catalog::type_text(operator.result) });
         }
         Ok(operator)
     }
@@ -121,21 +100,22 @@ impl Engine {
 
 /// The name of the metric that an operator stands for, or the operator's own.
 pub fn metric_name(operator: &str) -> &str {
-    METRICS
-        .iter()
-        .find(|(_, name)| *name == operator)
-        .map_or(operator, |(metric, _)| metric)
+    METRICS.iter().find(|(_, name)| *name == operator).map_or(operator, |(metric, _)| metric)
 }
 
 /// The statement of a namespace, with the plans that this backend has made of it.
 pub struct Statement {
-    /// Everything up to the number of rows.
-    text: String,
+    source: Oid,
+    /// The columns that every caller reads.
+    columns: String,
+    /// From the source to the number of rows.
+    rest: String,
     parameters: Vec<Oid>,
     distance: Oid,
     id_output: Oid,
-    has_payload: bool,
-    plans: RefCell<Vec<(u32, Rc<Plan>)>>,
+    payload: usize,
+    id_is_unique: bool,
+    plans: RefCell<Vec<((u32, Identity), Rc<Plan>)>>,
 }
 
 impl Statement {
@@ -150,14 +130,10 @@ impl Statement {
     ) -> Self {
         let class = catalog::class(source.oid());
         let table = class.map_or_else(String::new, |class| {
-            format!(
-                "{}.{}",
-                quoted(&catalog::schema_name(class.schema)),
-                quoted(&class.name)
-            )
+            format!("{}.{}", quoted(&catalog::schema_name(class.schema)), quoted(&class.name))
         });
         let distance = format!("s.{} {} $1", quoted(&vector.name), operator.sql());
-        let mut columns = format!("s.{}, {distance}, s.tableoid, s.ctid", quoted(&id.name));
+        let mut columns = format!("s.{}, {distance}", quoted(&id.name));
         for column in payload {
             columns.push_str(&format!(", s.{}", quoted(&column.name)));
         }
@@ -167,11 +143,14 @@ impl Statement {
         let mut parameters = vec![vector.kind];
         parameters.extend(tenant.map(|(column, _)| column.kind));
         Self {
-            text: format!("SELECT {columns} FROM {table} s{condition} ORDER BY {distance} LIMIT"),
+            source: source.oid(),
+            columns,
+            rest: format!("FROM {table} s{condition} ORDER BY {distance} LIMIT"),
             parameters,
             distance: operator.result,
             id_output: catalog::output_function(id.kind),
-            has_payload: !payload.is_empty(),
+            payload: payload.len(),
+            id_is_unique: catalog::primary_key_columns(source) == [id.number],
             plans: RefCell::default(),
         }
     }
@@ -183,9 +162,10 @@ impl Statement {
     /// though there may be more, more are asked for.
     pub fn run(&self, k: u32, most: usize, settings: &[(CString, CString)], arguments: &[pg_sys::Datum]) -> Answer {
         let connection = Connection::open();
+        let identity = self.identity();
         let mut asked = k;
         loop {
-            let plan = self.plan(&connection, asked);
+            let plan = self.plan(&connection, asked, identity);
             let result = {
                 let temporarily = (!settings.is_empty()).then(Temporarily::new);
                 for (name, value) in settings {
@@ -193,7 +173,7 @@ impl Statement {
                 }
                 connection.run(&plan, arguments)
             };
-            let Rendered { answer, came_short } = self.render(&result, most);
+            let Rendered { answer, came_short } = self.render(&result, most, identity);
             let may_be_more = came_short && result.len() as u64 == u64::from(asked);
             match asked.checked_mul(2).filter(|_| may_be_more) {
                 Some(more) => asked = more,
@@ -202,69 +182,82 @@ impl Statement {
         }
     }
 
-    fn plan(&self, connection: &Connection, k: u32) -> Rc<Plan> {
-        let kept = self
-            .plans
-            .borrow()
-            .iter()
-            .find(|(rows, _)| *rows == k)
-            .map(|(_, plan)| Rc::clone(plan));
+    /// By what the current role can tell one row from another.
+    fn identity(&self) -> Identity {
+        if access::may_read_all_columns(self.source) {
+            Identity::Place
+        } else if self.id_is_unique {
+            Identity::Id
+        } else {
+            Identity::None
+        }
+    }
+
+    fn plan(&self, connection: &Connection, k: u32, identity: Identity) -> Rc<Plan> {
+        let wanted = (k, identity);
+        let kept = self.plans.borrow().iter().find(|(of, _)| *of == wanted).map(|(_, plan)| Rc::clone(plan));
         kept.unwrap_or_else(|| {
+            let place = if identity == Identity::Place { ", s.tableoid, s.ctid" } else { "" };
             // The text holds no zero byte: names come from catalogs.
-            let text = CString::new(format!("{} {k}", self.text)).unwrap_or_default();
+            let text = CString::new(format!("SELECT {}{place} {} {k}", self.columns, self.rest)).unwrap_or_default();
             let plan = Rc::new(connection.prepare(&text, &self.parameters));
-            self.plans.borrow_mut().push((k, Rc::clone(&plan)));
+            self.plans.borrow_mut().push((wanted, Rc::clone(&plan)));
             plan
         })
     }
 
     /// The first `most` rows with a vector, in the engine's order, as text.
-    fn render(&self, result: &ResultSet<'_>, most: usize) -> Rendered {
+    fn render(&self, result: &ResultSet<'_>, most: usize, identity: Identity) -> Rendered {
         const ID: usize = 0;
         const DISTANCE: usize = 1;
-        const TABLE: usize = 2;
-        const PLACE: usize = 3;
-        const PAYLOAD: usize = 4;
+        const PAYLOAD: usize = 2;
+        let (table, place) = (PAYLOAD + self.payload, PAYLOAD + self.payload + 1);
         let (mut answer, mut twice) = (Answer::default(), false);
         if result.len() == 0 {
-            return Rendered {
-                answer,
-                came_short: false,
-            };
+            return Rendered { answer, came_short: false };
         }
         let temporarily = Temporarily::new();
         for (name, value) in RENDERING {
             temporarily.set_unless_same(name, value);
         }
-        let objects = self.has_payload.then(|| result.objects(PAYLOAD));
+        let objects = (self.payload > 0).then(|| result.objects(PAYLOAD, self.payload));
         let mut seen = HashSet::with_capacity(most);
         for row in result.rows() {
             // Distances are ordered, NULLs last: behind a row without a vector there are only more of them.
             let Some(distance) = row.get(DISTANCE) else {
-                return Rendered {
-                    answer,
-                    came_short: false,
-                };
+                return Rendered { answer, came_short: false };
             };
             if answer.len() == most {
                 break;
             }
-            if !seen.insert((row.oid(TABLE), row.tid(PLACE))) {
+            let id = row.output(ID, self.id_output);
+            let is_new = match identity {
+                Identity::Place => seen.insert((row.oid(table), row.tid(place), None)),
+                Identity::Id => seen.insert((None, None, id.clone())),
+                Identity::None => true,
+            };
+            if !is_new {
                 twice = true;
                 continue;
             }
-            let id = row.output(ID, self.id_output);
             let payload = objects.as_ref().map(|objects| objects.of(&row));
             let distance = float(distance, self.distance);
-            answer.push(Row {
-                id: id.as_deref(),
-                distance,
-                payload: payload.as_deref(),
-            });
+            answer.push(Row { id: id.as_deref(), distance, payload: payload.as_deref() });
         }
         let came_short = twice && answer.len() < most;
         Rendered { answer, came_short }
     }
+}
+
+/// By what one row is told from another, so that a row which comes twice counts once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Identity {
+    /// Its table and its place in it. System columns need the privilege on the whole table.
+    Place,
+    /// Its id, which is the primary key.
+    Id,
+    /// Nothing that this role may read.
+    None,
 }
 
 /// An answer, and whether rows that came twice have left it with too few.

@@ -120,10 +120,7 @@ impl Error {
                 "vcache works in databases with encoding UTF8".into(),
                 "Create the database with ENCODING 'UTF8'.",
             ),
-            Self::Spi(code) => plain(
-                Code::ERRCODE_INTERNAL_ERROR,
-                format!("SPI refused a statement with code {code}"),
-            ),
+            Self::Spi(code) => plain(Code::ERRCODE_INTERNAL_ERROR, format!("SPI refused a statement with code {code}")),
             Self::NotInstalled => hint(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "the tables of extension \"vcache\" are not where its functions are".into(),
@@ -135,10 +132,9 @@ impl Error {
                 format!("the array has {n} dimensions"),
                 "A vector, or a list of names, is an array of one dimension.",
             ),
-            Self::NullElement(n) => plain(
-                Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-                format!("element {n} of the array must not be null"),
-            ),
+            Self::NullElement(n) => {
+                plain(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, format!("element {n} of the array must not be null"))
+            }
             Self::Vector(error) => {
                 let code = match error {
                     VectorError::Empty | VectorError::NotANumber(_) => Code::ERRCODE_DATA_EXCEPTION,
@@ -159,20 +155,15 @@ impl Error {
                 format!("a value of type {kind} is not a vector"),
                 "Give the vector as text such as '[0.1, 0.2]', as the column's own type, or as an array of numbers.",
             ),
-            Self::VectorDamaged => plain(
-                Code::ERRCODE_DATA_CORRUPTED,
-                "the size of the vector does not fit its dimensions".into(),
-            ),
-            Self::Dimensions { expected, found } => plain(
-                Code::ERRCODE_DATA_EXCEPTION,
-                format!("expected {expected} dimensions, not {found}"),
-            ),
+            Self::VectorDamaged => {
+                plain(Code::ERRCODE_DATA_CORRUPTED, "the size of the vector does not fit its dimensions".into())
+            }
+            Self::Dimensions { expected, found } => {
+                plain(Code::ERRCODE_DATA_EXCEPTION, format!("expected {expected} dimensions, not {found}"))
+            }
             Self::TooManyDimensions(found) => plain(
                 Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-                format!(
-                    "a vector cannot have more than {} dimensions, not {found}",
-                    crate::engine::MAX_DIMENSIONS
-                ),
+                format!("a vector cannot have more than {} dimensions, not {found}", crate::engine::MAX_DIMENSIONS),
             ),
             Self::TopK { given, most } => hint(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -184,10 +175,9 @@ impl Error {
                 "ttl must not be negative".into(),
                 "A ttl of '0' asks the engine and stores nothing.",
             ),
-            Self::FetchK(given) => plain(
-                Code::ERRCODE_INVALID_PARAMETER_VALUE,
-                format!("fetch_k must be at least 1, not {given}"),
-            ),
+            Self::FetchK(given) => {
+                plain(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("fetch_k must be at least 1, not {given}"))
+            }
             Self::NamespaceName(problem) => {
                 plain(Code::ERRCODE_INVALID_NAME, format!("the name of a namespace {problem}"))
             }
@@ -197,12 +187,7 @@ impl Error {
                 } else {
                     format!("There are: {}.", known.join(", "))
                 };
-                (
-                    Code::ERRCODE_UNDEFINED_OBJECT,
-                    format!("namespace \"{name}\" does not exist"),
-                    None,
-                    Some(cure),
-                )
+                (Code::ERRCODE_UNDEFINED_OBJECT, format!("namespace \"{name}\" does not exist"), None, Some(cure))
             }
             Self::NamespaceExists(name) => hint(
                 Code::ERRCODE_DUPLICATE_OBJECT,
@@ -255,10 +240,7 @@ impl Error {
             ),
             Self::AmbiguousMetric { column, metrics } => hint(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
-                format!(
-                    "the indexes of column \"{column}\" have different metrics: {}",
-                    metrics.join(", ")
-                ),
+                format!("the indexes of column \"{column}\" have different metrics: {}", metrics.join(", ")),
                 "Say which one with metric.",
             ),
             Self::UnknownMetric { metric, kind } => hint(
@@ -291,10 +273,9 @@ impl Error {
                 None,
                 Some(format!("Options are: {}.", known.join(", "))),
             ),
-            Self::OptionType { option, expected } => plain(
-                Code::ERRCODE_INVALID_PARAMETER_VALUE,
-                format!("option \"{option}\" must be {expected}"),
-            ),
+            Self::OptionType { option, expected } => {
+                plain(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("option \"{option}\" must be {expected}"))
+            }
             Self::SearchSetting(name) => hint(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("\"{name}\" cannot stand in search_settings"),
@@ -318,7 +299,5 @@ impl From<VectorError> for Error {
 /// With a capital and a full stop, as details are written.
 fn sentence(text: &str) -> String {
     let mut rest = text.chars();
-    rest.next().map_or_else(String::new, |first| {
-        format!("{}{}.", first.to_uppercase(), rest.as_str())
-    })
+    rest.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), rest.as_str()))
 }

@@ -41,9 +41,7 @@ pub fn secret(schema: Oid) -> Result<Rc<Secret>, Error> {
         return Ok(secret);
     }
     let table = Table::try_open(oid).ok_or(Error::NotInstalled)?;
-    let read = scan::all(&table, 1, |row| {
-        row.get(1).and_then(|datum| Secret::new(varlena::bytes(datum)))
-    });
+    let read = scan::all(&table, 1, |row| row.get(1).and_then(|datum| Secret::new(varlena::bytes(datum))));
     let secret = Rc::new(read.into_iter().flatten().next().ok_or(Error::NotInstalled)?);
     SECRET.set(Some((oid, Rc::clone(&secret))));
     Ok(secret)
@@ -64,8 +62,7 @@ pub fn of(name: &str, definition: &Definition, vector: &[f32], secret: &Secret) 
             .part(part::ENGINE_VERSION, version.as_bytes())
             .part(part::SHAPE, definition.shape.as_bytes());
         for (setting, value) in &settings {
-            key.part(part::SETTING, setting.as_bytes())
-                .part(part::SETTING_VALUE, value.as_bytes());
+            key.part(part::SETTING, setting.as_bytes()).part(part::SETTING_VALUE, value.as_bytes());
         }
         key.floats(part::VECTOR, vector).finish(secret)
     })

@@ -61,12 +61,7 @@ fn answer(call: &Call) -> Result<Rows, Error> {
     // 3. Which vector is it?
     let values = vector::read(call, argument::VECTOR, &definition)?;
     let ttl = ttl(call, &definition)?;
-    let query = Query {
-        name,
-        definition: &definition,
-        values: &values,
-        counters,
-    };
+    let query = Query { name, definition: &definition, values: &values, counters };
 
     // What is this role's or this transaction's alone is neither looked up nor stored.
     if !settings::enabled() || ttl == 0 || sight == Sight::OwnRows || time::transaction_has_written() {
@@ -110,13 +105,8 @@ fn answer(call: &Call) -> Result<Rows, Error> {
 
     // 7. The next one shall find it. A tier that has just failed is not waited for a second time.
     if reachable {
-        let header = Header {
-            key,
-            namespace: name,
-            computed_at,
-            expires_at: computed_at.saturating_add(ttl),
-            asked: k,
-        };
+        let header =
+            Header { key, namespace: name, computed_at, expires_at: computed_at.saturating_add(ttl), asked: k };
         store(&header, &answer, &secret, counters);
     }
     Ok(rows(answer.rows().take(top_k as usize)))
@@ -133,10 +123,7 @@ struct Query<'a> {
 impl Query<'_> {
     /// Runs the engine's statement for `k` rows, of which the first `most` are the answer.
     fn ask_engine(&self, k: u32, most: usize) -> Answer {
-        let failed = CountedWhenDropped {
-            counters: self.counters,
-            counter: Counter::EngineErrors,
-        };
+        let failed = CountedWhenDropped { counters: self.counters, counter: Counter::EngineErrors };
         let mut arguments = vec![varlena::vector_datum(self.values)];
         if let Some(tenant) = &self.definition.tenant {
             let value = self.definition.tenant_value(self.name);
@@ -144,10 +131,7 @@ impl Query<'_> {
             let value = CString::new(value).unwrap_or_default();
             arguments.push(catalog::value_of_text(tenant.kind, tenant.modifier, &value));
         }
-        let answer = self
-            .definition
-            .statement
-            .run(k, most, &self.definition.search_settings, &arguments);
+        let answer = self.definition.statement.run(k, most, &self.definition.search_settings, &arguments);
         failed.disarm();
         answer
     }
@@ -165,13 +149,7 @@ impl Wanted<'_> {
     /// The rows of an entry that answers; `None` when it does not.
     fn rows(&self, bytes: &[u8], secret: &Secret) -> Result<Option<Rows>, Damage> {
         let entry = Entry::decode(bytes, secret)?;
-        let Header {
-            key,
-            namespace,
-            computed_at,
-            expires_at,
-            asked,
-        } = entry.header;
+        let Header { key, namespace, computed_at, expires_at, asked } = entry.header;
         if key != self.key || namespace != self.name {
             return Err(Damage::Malformed);
         }
@@ -199,11 +177,7 @@ fn store(header: &Header<'_>, answer: &Answer, secret: &Secret, counters: Counte
         return;
     };
     // An older snapshot, or a standby that lags behind, must not take the place of a newer answer.
-    let existing = if time::is_current_reader() {
-        Existing::Replace
-    } else {
-        Existing::Keep
-    };
+    let existing = if time::is_current_reader() { Existing::Replace } else { Existing::Keep };
     match redis::put(header.key, &bytes, milliseconds, existing) {
         Store::Stored => counters.count(Counter::Stores),
         Store::Kept | Store::Off => {}
@@ -235,10 +209,7 @@ fn rows<'a>(answer: impl Iterator<Item = Row<'a>>) -> Rows {
 }
 
 fn top_k(call: &Call) -> Result<u32, Error> {
-    let (given, most) = (
-        call.i32(argument::TOP_K).ok_or(Error::NullArgument("top_k"))?,
-        settings::max_top_k(),
-    );
+    let (given, most) = (call.i32(argument::TOP_K).ok_or(Error::NullArgument("top_k"))?, settings::max_top_k());
     if given < 1 || given > most {
         return Err(Error::TopK { given, most });
     }

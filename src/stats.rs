@@ -69,19 +69,12 @@ impl Slot {
 
     fn name(&self) -> String {
         let length = self.length.load(Ordering::Relaxed) as usize;
-        let bytes: Vec<u8> = self
-            .name
-            .iter()
-            .take(length)
-            .map(|byte| byte.load(Ordering::Relaxed))
-            .collect();
+        let bytes: Vec<u8> = self.name.iter().take(length).map(|byte| byte.load(Ordering::Relaxed)).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     fn reset(&self, now: i64) {
-        self.counters
-            .iter()
-            .for_each(|counter| counter.store(0, Ordering::Relaxed));
+        self.counters.iter().for_each(|counter| counter.store(0, Ordering::Relaxed));
         self.reset_at.store(now, Ordering::Relaxed);
     }
 }
@@ -182,29 +175,12 @@ fn rows(call: &Call) -> Datum {
     let mine = |slot: &&Slot| !slot.is_free() && slot.database.load(Ordering::Relaxed) == database;
     let row = |name: Option<String>, slot: &Slot| {
         let name = name.map_or(result::NULL, |name| (varlena::text_datum(&name), false));
-        let counters = slot
-            .counters
-            .iter()
-            .map(|counter| (Datum::from(counter.load(Ordering::Relaxed)), false));
-        let reset_at = (
-            Datum::from(time::to_postgres(slot.reset_at.load(Ordering::Relaxed))),
-            false,
-        );
-        std::iter::once(name)
-            .chain(counters)
-            .chain([reset_at])
-            .collect::<Vec<_>>()
+        let counters = slot.counters.iter().map(|counter| (Datum::from(counter.load(Ordering::Relaxed)), false));
+        let reset_at = (Datum::from(time::to_postgres(slot.reset_at.load(Ordering::Relaxed))), false);
+        std::iter::once(name).chain(counters).chain([reset_at]).collect::<Vec<_>>()
     };
-    let mut rows: Vec<_> = slots
-        .iter()
-        .filter(mine)
-        .map(|slot| row(Some(slot.name()), slot))
-        .collect();
-    if others
-        .counters
-        .iter()
-        .any(|counter| counter.load(Ordering::Relaxed) > 0)
-    {
+    let mut rows: Vec<_> = slots.iter().filter(mine).map(|slot| row(Some(slot.name()), slot)).collect();
+    if others.counters.iter().any(|counter| counter.load(Ordering::Relaxed) > 0) {
         rows.push(row(None, others));
     }
     result::give(call, &rows)
@@ -218,9 +194,7 @@ fn reset(call: &Call) -> Datum {
         Some("(others)") => others.reset(now),
         Some(name) => find(slots, database, name).into_iter().for_each(|slot| slot.reset(now)),
         None => {
-            let mine = slots
-                .iter()
-                .filter(|slot| slot.database.load(Ordering::Relaxed) == database);
+            let mine = slots.iter().filter(|slot| slot.database.load(Ordering::Relaxed) == database);
             mine.chain([others]).for_each(|slot| slot.reset(now));
         }
     }

@@ -48,21 +48,11 @@ mod tests {
     /// What jsonb refuses is an answer, not the end of the transaction.
     #[pg_extern]
     fn json_that_is_none_is_refused() {
-        for text in [
-            "",
-            "{",
-            "{\"a\": 1e999999}",
-            "{\"a\": \"\\u0000\"}",
-            "\"\u{0}\"",
-            &"[".repeat(100_000),
-        ] {
+        for text in ["", "{", "{\"a\": 1e999999}", "{\"a\": \"\\u0000\"}", "\"\u{0}\"", &"[".repeat(100_000)] {
             assert!(crate::pg::json::jsonb(text).is_err(), "{text:.20}");
         }
         assert!(crate::pg::json::jsonb("{\"a\": [1, null, \"ü\"]}").is_ok());
-        assert_eq!(
-            Spi::get_one::<i32>("SELECT 1").expect("the transaction goes on"),
-            Some(1)
-        );
+        assert_eq!(Spi::get_one::<i32>("SELECT 1").expect("the transaction goes on"), Some(1));
     }
 
     /// Text that the type's input refuses is the type's own error.

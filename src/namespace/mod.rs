@@ -52,14 +52,8 @@ impl Name {
     pub fn parse(text: &str) -> Result<Self, Error> {
         check_name(text)?;
         Ok(match text.strip_suffix('*') {
-            Some(prefix) => Self {
-                is_pattern: true,
-                prefix: prefix.to_owned(),
-            },
-            None => Self {
-                is_pattern: false,
-                prefix: text.to_owned(),
-            },
+            Some(prefix) => Self { is_pattern: true, prefix: prefix.to_owned() },
+            None => Self { is_pattern: false, prefix: text.to_owned() },
         })
     }
 }
@@ -104,10 +98,7 @@ impl Registration {
         let name = |n| row.get(n).map(varlena::name);
         let list = |n, kind| row.get(n).and_then(|datum| array::read_texts(datum, kind).ok());
         Some(Self {
-            name: Name {
-                is_pattern: row.get(column::IS_PATTERN)?.value() & 1 == 1,
-                prefix: text(column::PREFIX)?,
-            },
+            name: Name { is_pattern: row.get(column::IS_PATTERN)?.value() & 1 == 1, prefix: text(column::PREFIX)? },
             revision: row.get(column::REVISION)?.value() as i64,
             source: Oid::from(row.get(column::SOURCE)?.value() as u32),
             vector_column: name(column::VECTOR)?,
@@ -154,13 +145,10 @@ impl Definition {
         let generation = invalidation::generation();
         let columns = catalog::columns(source);
         let find = |name: &str| {
-            columns
-                .iter()
-                .find(|column| column.name == name)
-                .ok_or_else(|| Error::SourceColumnGone {
-                    namespace: registration.name.to_string(),
-                    column: name.to_owned(),
-                })
+            columns.iter().find(|column| column.name == name).ok_or_else(|| Error::SourceColumnGone {
+                namespace: registration.name.to_string(),
+                column: name.to_owned(),
+            })
         };
         let vector = find(&registration.vector_column)?;
         let engine = Engine::of(vector)?;
@@ -185,12 +173,7 @@ impl Definition {
             shape: read
                 .iter()
                 .map(|column| {
-                    format!(
-                        "{}:{}:{} ",
-                        catalog::quoted(&column.name),
-                        column.kind.to_u32(),
-                        column.modifier
-                    )
+                    format!("{}:{}:{} ", catalog::quoted(&column.name), column.kind.to_u32(), column.modifier)
                 })
                 .collect(),
             ttl: registration.ttl.map(Interval::total_microseconds),
@@ -205,19 +188,13 @@ impl Definition {
 
     /// What the column of the namespace's value must hold, as text: the name, or what the `*` of a pattern stands for.
     pub fn tenant_value<'a>(&self, name: &'a str) -> &'a str {
-        if self.name.is_pattern {
-            name.strip_prefix(&self.name.prefix).unwrap_or(name)
-        } else {
-            name
-        }
+        if self.name.is_pattern { name.strip_prefix(&self.name.prefix).unwrap_or(name) } else { name }
     }
 }
 
 fn equality(column: &Column) -> Result<Operator, Error> {
-    catalog::equality(column.kind).ok_or_else(|| Error::NoEquality {
-        column: column.name.clone(),
-        kind: catalog::type_text(column.kind),
-    })
+    catalog::equality(column.kind)
+        .ok_or_else(|| Error::NoEquality { column: column.name.clone(), kind: catalog::type_text(column.kind) })
 }
 
 /// `name=value`, taken apart. They run as the caller, so only settings of the engines are let through.
@@ -229,10 +206,7 @@ fn settings(list: &[String]) -> Result<Vec<(CString, CString)>, Error> {
             return Err(Error::SearchSetting(name.to_owned()));
         }
         let refused = |_| Error::SearchSetting(name.to_owned());
-        settings.push((
-            CString::new(name).map_err(refused)?,
-            CString::new(value).map_err(refused)?,
-        ));
+        settings.push((CString::new(name).map_err(refused)?, CString::new(value).map_err(refused)?));
     }
     Ok(settings)
 }
@@ -260,10 +234,7 @@ pub fn find(schema: Oid, name: &str) -> Result<Found, Error> {
     check_name(name)?;
     let registry = Registry::open(schema)?;
     let Some((version, registration)) = registry.find(name) else {
-        return Err(Error::UnknownNamespace {
-            name: name.to_owned(),
-            known: registry.names(),
-        });
+        return Err(Error::UnknownNamespace { name: name.to_owned(), known: registry.names() });
     };
     let source =
         Table::try_open(registration.source).ok_or_else(|| Error::SourceGone(registration.name.to_string()))?;
@@ -275,11 +246,7 @@ pub fn find(schema: Oid, name: &str) -> Result<Found, Error> {
         _ => {
             let definition = Rc::new(Definition::derive(&registration, &source)?);
             let outdated = DERIVED.with_borrow_mut(|derived| {
-                let outdated = if derived.len() >= DERIVED_MOST {
-                    std::mem::take(derived)
-                } else {
-                    HashMap::new()
-                };
+                let outdated = if derived.len() >= DERIVED_MOST { std::mem::take(derived) } else { HashMap::new() };
                 derived.insert(key, Rc::clone(&definition));
                 outdated
             });
@@ -300,18 +267,13 @@ impl Registry {
     /// [`Error::NotInstalled`].
     pub fn open(schema: Oid) -> Result<Self, Error> {
         let oid = catalog::relation_in(schema, c"vcache_namespace");
-        Table::try_open(oid)
-            .map(|table| Self { table })
-            .ok_or(Error::NotInstalled)
+        Table::try_open(oid).map(|table| Self { table }).ok_or(Error::NotInstalled)
     }
 
     fn find(&self, name: &str) -> Option<((u64, u32), Registration)> {
         let index = scan::primary_key(&self.table);
         let read = |row: &Tuple| Registration::read(row).map(|registration| (row.version, registration));
-        let exact = [
-            Condition::BoolIs(column::IS_PATTERN, false),
-            Condition::TextIs(column::PREFIX, name),
-        ];
+        let exact = [Condition::BoolIs(column::IS_PATTERN, false), Condition::TextIs(column::PREFIX, name)];
         if let Some(found) = scan::last(&self.table, index, &exact, read) {
             return found;
         }
@@ -319,10 +281,7 @@ impl Registry {
         // the name begin with alike: were it longer, it would stand behind that one.
         let mut bound = name;
         loop {
-            let pattern = [
-                Condition::BoolIs(column::IS_PATTERN, true),
-                Condition::TextAtMost(column::PREFIX, bound),
-            ];
+            let pattern = [Condition::BoolIs(column::IS_PATTERN, true), Condition::TextAtMost(column::PREFIX, bound)];
             let (version, registration) = scan::last(&self.table, index, &pattern, read)??;
             if name.starts_with(&registration.name.prefix) {
                 return Some((version, registration));
@@ -333,17 +292,9 @@ impl Registry {
 
     /// The registration of exactly this name.
     pub fn get(&self, name: &Name) -> Option<Registration> {
-        let conditions = [
-            Condition::BoolIs(column::IS_PATTERN, name.is_pattern),
-            Condition::TextIs(column::PREFIX, &name.prefix),
-        ];
-        scan::last(
-            &self.table,
-            scan::primary_key(&self.table),
-            &conditions,
-            Registration::read,
-        )
-        .flatten()
+        let conditions =
+            [Condition::BoolIs(column::IS_PATTERN, name.is_pattern), Condition::TextIs(column::PREFIX, &name.prefix)];
+        scan::last(&self.table, scan::primary_key(&self.table), &conditions, Registration::read).flatten()
     }
 
     /// Some of the registered names, for a hint.
@@ -363,11 +314,6 @@ impl Registry {
 
 /// What both begin with, in whole characters.
 fn common_prefix<'a>(a: &'a str, b: &str) -> &'a str {
-    let length: usize = a
-        .chars()
-        .zip(b.chars())
-        .take_while(|(x, y)| x == y)
-        .map(|(x, _)| x.len_utf8())
-        .sum();
+    let length: usize = a.chars().zip(b.chars()).take_while(|(x, y)| x == y).map(|(x, _)| x.len_utf8()).sum();
     a.get(..length).unwrap_or_default()
 }

@@ -72,18 +72,12 @@ fn try_create(call: &Call) -> Result<(), Error> {
             None => primary_key(&source, &class)?,
         },
         metric: metric(&source, &class, &vector_column, call.text(4))?,
-        payload_columns: call
-            .datum(5)
-            .map(|names| array::read_texts(names, pg_sys::NAMEOID))
-            .transpose()?,
+        payload_columns: call.datum(5).map(|names| array::read_texts(names, pg_sys::NAMEOID)).transpose()?,
         namespace_column: call.name(6),
         freshness: call.text(7).unwrap_or("ttl").to_owned(),
         ttl: call.interval(8),
         fetch_k: call.i32(9),
-        search_settings: call
-            .datum(10)
-            .map(|json| search_settings(&jsonb_text(json)))
-            .transpose()?,
+        search_settings: call.datum(10).map(|json| search_settings(&jsonb_text(json))).transpose()?,
         revision: random::bits(),
         source: oid,
         vector_column,
@@ -151,10 +145,7 @@ fn try_drop(call: &Call) -> Result<(), Error> {
 }
 
 fn unknown(name: &Name, registry: &Registry) -> Error {
-    Error::UnknownNamespace {
-        name: name.to_string(),
-        known: registry.names(),
-    }
+    Error::UnknownNamespace { name: name.to_string(), known: registry.names() }
 }
 
 /// The source, if it is a table that may be one and that the current role owns.
@@ -183,9 +174,7 @@ fn primary_key(source: &Table, class: &Class) -> Result<String, Error> {
         [number] => {
             let columns = catalog::columns(source);
             let column = columns.into_iter().find(|column| column.number == *number);
-            column
-                .map(|column| column.name)
-                .ok_or_else(|| Error::NoPrimaryKey(class.name.clone()))
+            column.map(|column| column.name).ok_or_else(|| Error::NoPrimaryKey(class.name.clone()))
         }
         _ => Err(Error::CompositePrimaryKey(class.name.clone())),
     }
@@ -198,10 +187,7 @@ fn metric(source: &Table, class: &Class, vector: &str, given: Option<&str>) -> R
     }
     let columns = catalog::columns(source);
     let column = columns.iter().find(|column| column.name == vector);
-    let column = column.ok_or_else(|| Error::UnknownColumn {
-        table: class.name.clone(),
-        column: vector.to_owned(),
-    })?;
+    let column = column.ok_or_else(|| Error::UnknownColumn { table: class.name.clone(), column: vector.to_owned() })?;
     Engine::of(column)?;
     // An index knows its metric by the operator that its operator class orders by.
     let connection = Connection::open();
@@ -219,20 +205,12 @@ fn metric(source: &Table, class: &Class, vector: &str, given: Option<&str>) -> R
             (pg_sys::OIDOID, Some(column.kind.into())),
         ],
     );
-    let mut metrics: Vec<String> = result
-        .rows()
-        .filter_map(|row| row.text(0).map(|name| engine::metric_name(name).to_owned()))
-        .collect();
+    let mut metrics: Vec<String> =
+        result.rows().filter_map(|row| row.text(0).map(|name| engine::metric_name(name).to_owned())).collect();
     match metrics.len() {
-        0 => Err(Error::NoMetric {
-            table: class.name.clone(),
-            column: vector.to_owned(),
-        }),
+        0 => Err(Error::NoMetric { table: class.name.clone(), column: vector.to_owned() }),
         1 => Ok(metrics.remove(0)),
-        _ => Err(Error::AmbiguousMetric {
-            column: vector.to_owned(),
-            metrics,
-        }),
+        _ => Err(Error::AmbiguousMetric { column: vector.to_owned(), metrics }),
     }
 }
 
@@ -246,22 +224,12 @@ fn set(
     class: &Class,
 ) -> Result<(), Error> {
     let must = |expected: &'static str, fits: bool| {
-        if value.is_none() || fits {
-            Ok(())
-        } else {
-            Err(Error::OptionType {
-                option: option.to_owned(),
-                expected,
-            })
-        }
+        if value.is_none() || fits { Ok(()) } else { Err(Error::OptionType { option: option.to_owned(), expected }) }
     };
     let text = || must("a string", kind == "string").map(|()| value.map(str::to_owned));
     match option {
         "vector_column" => {
-            let missing = Error::OptionType {
-                option: option.to_owned(),
-                expected: "the name of a column",
-            };
+            let missing = Error::OptionType { option: option.to_owned(), expected: "the name of a column" };
             registration.vector_column = text()?.ok_or(missing)?;
         }
         "id_column" => {
@@ -288,10 +256,7 @@ fn set(
             registration.search_settings = value.map(search_settings).transpose()?;
         }
         _ => {
-            return Err(Error::UnknownOption {
-                option: option.to_owned(),
-                known: OPTIONS,
-            });
+            return Err(Error::UnknownOption { option: option.to_owned(), known: OPTIONS });
         }
     }
     Ok(())
@@ -315,12 +280,9 @@ fn search_settings(json: &str) -> Result<Vec<String>, Error> {
     let connection = Connection::open();
     let list = c"SELECT key, value FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb) ORDER BY 1";
     let result = connection.write(list, &[(pg_sys::TEXTOID, Some(varlena::text_datum(json)))]);
-    let pairs = result.rows().map(|row| {
-        (
-            row.text(0).unwrap_or_default().to_owned(),
-            row.text(1).unwrap_or_default().to_owned(),
-        )
-    });
+    let pairs = result
+        .rows()
+        .map(|row| (row.text(0).unwrap_or_default().to_owned(), row.text(1).unwrap_or_default().to_owned()));
     let settings: Vec<String> = pairs.map(|(name, value)| format!("{name}={value}")).collect();
     let temporarily = guc::Temporarily::new();
     for (name, value) in super::settings(&settings)? {
@@ -345,10 +307,7 @@ fn check(registration: &Registration, source: &Table, class: &Class) -> Result<(
     }
     // In a registration that is just being made, a missing column was never there.
     match Definition::derive(registration, source) {
-        Err(Error::SourceColumnGone { column, .. }) => Err(Error::UnknownColumn {
-            table: class.name.clone(),
-            column,
-        }),
+        Err(Error::SourceColumnGone { column, .. }) => Err(Error::UnknownColumn { table: class.name.clone(), column }),
         Err(error) => Err(error),
         Ok(_) => Ok(()),
     }
@@ -358,23 +317,13 @@ fn check(registration: &Registration, source: &Table, class: &Class) -> Result<(
 fn write(registry: &Registry, statement: &str, registration: &Registration) {
     let class = catalog::class(registry.table.oid());
     let table = class.map_or_else(String::new, |class| {
-        format!(
-            "{}.{}",
-            catalog::quoted(&catalog::schema_name(class.schema)),
-            catalog::quoted(&class.name)
-        )
+        format!("{}.{}", catalog::quoted(&catalog::schema_name(class.schema)), catalog::quoted(&class.name))
     });
     let statement = CString::new(statement.replace("{table}", &table)).unwrap_or_default();
     let text = |value: &str| (pg_sys::TEXTOID, Some(varlena::text_datum(value)));
     let name = |value: Option<&str>| (pg_sys::NAMEOID, value.map(varlena::name_datum));
-    let names = registration
-        .payload_columns
-        .as_deref()
-        .map(|names| array::texts_datum(names, pg_sys::NAMEOID));
-    let settings = registration
-        .search_settings
-        .as_deref()
-        .map(|list| array::texts_datum(list, pg_sys::TEXTOID));
+    let names = registration.payload_columns.as_deref().map(|names| array::texts_datum(names, pg_sys::NAMEOID));
+    let settings = registration.search_settings.as_deref().map(|list| array::texts_datum(list, pg_sys::TEXTOID));
     let arguments = [
         (pg_sys::BOOLOID, Some(registration.name.is_pattern.into())),
         text(&registration.name.prefix),
@@ -386,10 +335,7 @@ fn write(registry: &Registry, statement: &str, registration: &Registration) {
         (pg_sys::NAMEARRAYOID, names),
         name(registration.namespace_column.as_deref()),
         text(&registration.freshness),
-        (
-            pg_sys::INTERVALOID,
-            registration.ttl.map(crate::pg::function::interval_datum),
-        ),
+        (pg_sys::INTERVALOID, registration.ttl.map(crate::pg::function::interval_datum)),
         (pg_sys::INT4OID, registration.fetch_k.map(Datum::from)),
         (pg_sys::TEXTARRAYOID, settings),
     ];

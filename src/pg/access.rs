@@ -33,6 +33,14 @@ pub fn check_select(table: &Table, columns: &[i16]) {
     }
 }
 
+/// Whether the current role may read every column of the table, its system columns included: privileges on single columns never
+/// cover those.
+pub fn may_read_all_columns(oid: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    let allowed = unsafe { pg_sys::pg_class_aclcheck(oid, pg_sys::GetUserId(), pg_sys::ACL_SELECT.into()) };
+    allowed == pg_sys::AclResult::ACLCHECK_OK
+}
+
 /// Whether row-level security decides for the current role which rows of the table there are.
 /// With `row_security = off` PostgreSQL raises its own error in that case.
 pub fn row_security_in_force(oid: pg_sys::Oid) -> bool {

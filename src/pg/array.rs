@@ -81,10 +81,7 @@ fn elements<'a>(datum: pg_sys::Datum, element: pg_sys::Oid) -> Result<Elements<'
             &mut count,
         );
         if count == 0 {
-            return Ok(Elements {
-                values: &[],
-                nulls: &[],
-            });
+            return Ok(Elements { values: &[], nulls: &[] });
         }
         Ok(Elements {
             values: std::slice::from_raw_parts(values, count as usize),
@@ -128,26 +125,14 @@ pub fn read_texts(datum: pg_sys::Datum, kind: pg_sys::Oid) -> Result<Vec<String>
 pub fn texts_datum(texts: &[String], kind: pg_sys::Oid) -> pg_sys::Datum {
     let mut values: Vec<_> = texts
         .iter()
-        .map(|text| {
-            if kind == pg_sys::NAMEOID {
-                varlena::name_datum(text)
-            } else {
-                varlena::text_datum(text)
-            }
-        })
+        .map(|text| if kind == pg_sys::NAMEOID { varlena::name_datum(text) } else { varlena::text_datum(text) })
         .collect();
     // SAFETY: the values are as many as said, of the element type whose storage is looked up.
     unsafe {
         let (mut length, mut by_value, mut align) = (0i16, false, 0);
         pg_sys::get_typlenbyvalalign(kind, &mut length, &mut by_value, &mut align);
-        let array = pg_sys::construct_array(
-            values.as_mut_ptr(),
-            values.len() as i32,
-            kind,
-            i32::from(length),
-            by_value,
-            align,
-        );
+        let array =
+            pg_sys::construct_array(values.as_mut_ptr(), values.len() as i32, kind, i32::from(length), by_value, align);
         pg_sys::Datum::from(array)
     }
 }

@@ -52,17 +52,13 @@ fn name_of(name: &pg_sys::NameData) -> String {
 pub fn class(oid: pg_sys::Oid) -> Option<Class> {
     // SAFETY: RELOID's rows are pg_class.
     unsafe {
-        cached(
-            pg_sys::SysCacheIdentifier::RELOID as i32,
-            oid.into(),
-            |row: &pg_sys::FormData_pg_class| Class {
-                name: name_of(&row.relname),
-                schema: row.relnamespace,
-                owner: row.relowner,
-                kind: row.relkind as u8,
-                persistence: row.relpersistence as u8,
-            },
-        )
+        cached(pg_sys::SysCacheIdentifier::RELOID as i32, oid.into(), |row: &pg_sys::FormData_pg_class| Class {
+            name: name_of(&row.relname),
+            schema: row.relnamespace,
+            owner: row.relowner,
+            kind: row.relkind as u8,
+            persistence: row.relpersistence as u8,
+        })
     }
 }
 
@@ -136,16 +132,12 @@ impl Operator {
 pub fn operator(oid: pg_sys::Oid) -> Option<Operator> {
     // SAFETY: OPEROID's rows are pg_operator.
     unsafe {
-        cached(
-            pg_sys::SysCacheIdentifier::OPEROID as i32,
-            oid.into(),
-            |row: &pg_sys::FormData_pg_operator| Operator {
-                oid,
-                schema: schema_name(row.oprnamespace),
-                name: name_of(&row.oprname),
-                result: row.oprresult,
-            },
-        )
+        cached(pg_sys::SysCacheIdentifier::OPEROID as i32, oid.into(), |row: &pg_sys::FormData_pg_operator| Operator {
+            oid,
+            schema: schema_name(row.oprnamespace),
+            name: name_of(&row.oprname),
+            result: row.oprresult,
+        })
     }
 }
 
@@ -174,24 +166,16 @@ pub fn equality(kind: pg_sys::Oid) -> Option<Operator> {
 pub fn type_name(oid: pg_sys::Oid) -> Option<(String, pg_sys::Oid)> {
     // SAFETY: TYPEOID's rows are pg_type.
     unsafe {
-        cached(
-            pg_sys::SysCacheIdentifier::TYPEOID as i32,
-            oid.into(),
-            |row: &pg_sys::FormData_pg_type| (name_of(&row.typname), row.typnamespace),
-        )
+        cached(pg_sys::SysCacheIdentifier::TYPEOID as i32, oid.into(), |row: &pg_sys::FormData_pg_type| {
+            (name_of(&row.typname), row.typnamespace)
+        })
     }
 }
 
 /// A type as a person writes it.
 pub fn type_text(oid: pg_sys::Oid) -> String {
     // SAFETY: a terminated string comes back, for an unknown type as well.
-    unsafe {
-        c_string(pg_sys::format_type_extended(
-            oid,
-            -1,
-            pg_sys::FORMAT_TYPE_ALLOW_INVALID as u16,
-        ))
-    }
+    unsafe { c_string(pg_sys::format_type_extended(oid, -1, pg_sys::FORMAT_TYPE_ALLOW_INVALID as u16)) }
 }
 
 /// The element type of an array type; the invalid OID of any other.
@@ -216,17 +200,12 @@ pub fn extension_of_type(oid: pg_sys::Oid) -> pg_sys::Oid {
 pub fn extension(oid: pg_sys::Oid) -> Option<(String, String)> {
     let table = Table::open(pg_sys::ExtensionRelationId);
     let condition = Condition::OidIs(pg_sys::Anum_pg_extension_oid as i16, oid);
-    let row = scan::last(
-        &table,
-        pg_sys::Oid::from(pg_sys::ExtensionOidIndexId),
-        &[condition],
-        |row| {
-            let name = row.get(pg_sys::Anum_pg_extension_extname as i16)?;
-            let version = row.get(pg_sys::Anum_pg_extension_extversion as i16)?;
-            // SAFETY: extname is a name.
-            Some((unsafe { c_string(name.cast_mut_ptr()) }, text(version).to_owned()))
-        },
-    );
+    let row = scan::last(&table, pg_sys::Oid::from(pg_sys::ExtensionOidIndexId), &[condition], |row| {
+        let name = row.get(pg_sys::Anum_pg_extension_extname as i16)?;
+        let version = row.get(pg_sys::Anum_pg_extension_extversion as i16)?;
+        // SAFETY: extname is a name.
+        Some((unsafe { c_string(name.cast_mut_ptr()) }, text(version).to_owned()))
+    });
     row.flatten()
 }
 

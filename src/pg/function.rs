@@ -59,13 +59,7 @@ impl Call {
     /// The argument's datum; `None` for NULL.
     pub fn datum(&self, n: usize) -> Option<pg_sys::Datum> {
         // SAFETY: PostgreSQL passes as many arguments as the function was declared with, and `n` is below that.
-        let argument = unsafe {
-            (*self.fcinfo)
-                .args
-                .as_slice((*self.fcinfo).nargs as usize)
-                .get(n)
-                .copied()
-        }?;
+        let argument = unsafe { (*self.fcinfo).args.as_slice((*self.fcinfo).nargs as usize).get(n).copied() }?;
         (!argument.isnull).then_some(argument.value)
     }
 
@@ -116,11 +110,7 @@ impl Call {
 pub fn interval(datum: pg_sys::Datum) -> Interval {
     // SAFETY: an interval datum points to an Interval.
     let value = unsafe { *datum.cast_mut_ptr::<pg_sys::Interval>() };
-    Interval {
-        months: value.month,
-        days: value.day,
-        microseconds: value.time,
-    }
+    Interval { months: value.month, days: value.day, microseconds: value.time }
 }
 
 /// A new `interval` datum in the current memory context.
@@ -128,11 +118,7 @@ pub fn interval_datum(value: Interval) -> pg_sys::Datum {
     // SAFETY: the allocation has the size and alignment of an Interval.
     unsafe {
         let interval = pg_sys::palloc(size_of::<pg_sys::Interval>()).cast::<pg_sys::Interval>();
-        *interval = pg_sys::Interval {
-            time: value.microseconds,
-            day: value.days,
-            month: value.months,
-        };
+        *interval = pg_sys::Interval { time: value.microseconds, day: value.days, month: value.months };
         pg_sys::Datum::from(interval)
     }
 }

@@ -14,20 +14,15 @@ pub struct Temporarily {
 impl Temporarily {
     pub fn new() -> Self {
         // SAFETY: opens a level that `drop`, or the abort, closes.
-        Self {
-            level: unsafe { pg_sys::NewGUCNestLevel() },
-        }
+        Self { level: unsafe { pg_sys::NewGUCNestLevel() } }
     }
 
     /// Sets a setting as the caller might; PostgreSQL's own error when it may not or the value is bad.
     pub fn set(&self, name: &CStr, value: &CStr) {
         // SAFETY: terminated strings; the action saves the old value in the level opened by `new`.
         unsafe {
-            let context = if pg_sys::superuser() {
-                pg_sys::GucContext::PGC_SUSET
-            } else {
-                pg_sys::GucContext::PGC_USERSET
-            };
+            let context =
+                if pg_sys::superuser() { pg_sys::GucContext::PGC_SUSET } else { pg_sys::GucContext::PGC_USERSET };
             pg_sys::set_config_option(
                 name.as_ptr(),
                 value.as_ptr(),
@@ -76,11 +71,15 @@ pub fn changed(wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     unsafe {
         let settings = std::slice::from_raw_parts(pg_sys::get_guc_variables(), pg_sys::GetNumConfigOptions() as usize);
         for setting in settings {
+            // Nearly all are as they came: this goes first.
+            if (**setting).source == pg_sys::GucSource::PGC_S_DEFAULT {
+                continue;
+            }
             let name = CStr::from_ptr((**setting).name);
             let Ok(text) = name.to_str() else { continue };
             if wanted(text) && !at_default(*setting) {
                 let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
-                list.push((text.to_owned(), c_string(value)));
+                list.push((text.to_ascii_lowercase(), c_string(value)));
             }
         }
     }
@@ -93,26 +92,11 @@ unsafe fn at_default(setting: *mut pg_sys::config_generic) -> bool {
     use pg_sys::config_type::{PGC_BOOL, PGC_ENUM, PGC_INT, PGC_REAL, PGC_STRING};
     // SAFETY: the kind says which struct the entry is the head of.
     unsafe {
-        if (*setting).source == pg_sys::GucSource::PGC_S_DEFAULT {
-            return true;
-        }
         match (*setting).vartype {
-            PGC_BOOL => setting
-                .cast::<pg_sys::config_bool>()
-                .as_ref()
-                .is_some_and(|s| *s.variable == s.boot_val),
-            PGC_INT => setting
-                .cast::<pg_sys::config_int>()
-                .as_ref()
-                .is_some_and(|s| *s.variable == s.boot_val),
-            PGC_REAL => setting
-                .cast::<pg_sys::config_real>()
-                .as_ref()
-                .is_some_and(|s| *s.variable == s.boot_val),
-            PGC_ENUM => setting
-                .cast::<pg_sys::config_enum>()
-                .as_ref()
-                .is_some_and(|s| *s.variable == s.boot_val),
+            PGC_BOOL => setting.cast::<pg_sys::config_bool>().as_ref().is_some_and(|s| *s.variable == s.boot_val),
+            PGC_INT => setting.cast::<pg_sys::config_int>().as_ref().is_some_and(|s| *s.variable == s.boot_val),
+            PGC_REAL => setting.cast::<pg_sys::config_real>().as_ref().is_some_and(|s| *s.variable == s.boot_val),
+            PGC_ENUM => setting.cast::<pg_sys::config_enum>().as_ref().is_some_and(|s| *s.variable == s.boot_val),
             PGC_STRING => setting.cast::<pg_sys::config_string>().as_ref().is_some_and(|s| {
                 let (value, default) = (*s.variable, s.boot_val);
                 if value.is_null() || default.is_null() {

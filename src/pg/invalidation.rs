@@ -24,10 +24,7 @@ pub fn watch(relation: pg_sys::Oid) {
         // SAFETY: the callbacks stay for the life of the backend; there is no way to take them back, and no need.
         unsafe {
             pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), pg_sys::Datum::null());
-            for cache in [
-                pg_sys::SysCacheIdentifier::NAMESPACEOID,
-                pg_sys::SysCacheIdentifier::OPEROID,
-            ] {
+            for cache in [pg_sys::SysCacheIdentifier::NAMESPACEOID, pg_sys::SysCacheIdentifier::OPEROID] {
                 pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(catalog_changed), pg_sys::Datum::null());
             }
         }

@@ -20,9 +20,7 @@ pub struct Rows {
 
 impl Rows {
     pub fn with_capacity(rows: usize) -> Self {
-        Self {
-            rows: Vec::with_capacity(rows),
-        }
+        Self { rows: Vec::with_capacity(rows) }
     }
 
     /// Adds a row.
@@ -35,11 +33,7 @@ impl Rows {
             Some(payload) => (json::jsonb(payload)?, false),
             None => NULL,
         };
-        self.rows.push([
-            id,
-            (pg_sys::Datum::from(row.distance.to_bits() as usize), false),
-            payload,
-        ]);
+        self.rows.push([id, (pg_sys::Datum::from(row.distance.to_bits() as usize), false), payload]);
         Ok(())
     }
 

@@ -57,20 +57,12 @@ impl Condition<'_> {
         let c = pg_sys::Oid::from(pg_sys::C_COLLATION_OID);
         let text = super::varlena::text_datum;
         let (column, strategy, collation, function, argument) = match *self {
-            Self::BoolIs(n, value) => (
-                n,
-                BTEqualStrategyNumber,
-                pg_sys::InvalidOid,
-                pg_sys::F_BOOLEQ,
-                pg_sys::Datum::from(value),
-            ),
-            Self::OidIs(n, value) => (
-                n,
-                BTEqualStrategyNumber,
-                pg_sys::InvalidOid,
-                pg_sys::F_OIDEQ,
-                pg_sys::Datum::from(value),
-            ),
+            Self::BoolIs(n, value) => {
+                (n, BTEqualStrategyNumber, pg_sys::InvalidOid, pg_sys::F_BOOLEQ, pg_sys::Datum::from(value))
+            }
+            Self::OidIs(n, value) => {
+                (n, BTEqualStrategyNumber, pg_sys::InvalidOid, pg_sys::F_OIDEQ, pg_sys::Datum::from(value))
+            }
             Self::TextIs(n, value) => (n, BTEqualStrategyNumber, c, pg_sys::F_TEXTEQ, text(value)),
             Self::TextAtMost(n, value) => (n, BTLessEqualStrategyNumber, c, pg_sys::F_TEXT_LE, text(value)),
         };
@@ -102,10 +94,7 @@ pub struct Tuple {
 impl Tuple {
     /// The value of column `column`, counted from 1; `None` when NULL.
     pub fn get(&self, column: i16) -> Option<pg_sys::Datum> {
-        self.values
-            .get(usize::try_from(column).ok()?.checked_sub(1)?)
-            .copied()
-            .flatten()
+        self.values.get(usize::try_from(column).ok()?.checked_sub(1)?).copied().flatten()
     }
 }
 
@@ -164,17 +153,10 @@ unsafe fn deform(table: &Table, tuple: pg_sys::HeapTuple) -> Tuple {
         let columns = (*descriptor).natts as usize;
         let (mut values, mut nulls) = (vec![pg_sys::Datum::null(); columns], vec![true; columns]);
         pg_sys::heap_deform_tuple(tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
-        let values = values
-            .into_iter()
-            .zip(nulls)
-            .map(|(value, null)| (!null).then_some(value))
-            .collect();
+        let values = values.into_iter().zip(nulls).map(|(value, null)| (!null).then_some(value)).collect();
         let at = (*tuple).t_self;
         let block = (u64::from(at.ip_blkid.bi_hi) << 16) | u64::from(at.ip_blkid.bi_lo);
         let writer = (*(*tuple).t_data).t_choice.t_heap.t_xmin;
-        Tuple {
-            values,
-            version: ((block << 16) | u64::from(at.ip_posid), writer.into_inner()),
-        }
+        Tuple { values, version: ((block << 16) | u64::from(at.ip_posid), writer.into_inner()) }
     }
 }

@@ -70,10 +70,7 @@ pub fn request<T: Shared>(slots: usize) {
     REGION.bytes.store(slots * size_of::<T>(), Ordering::Relaxed);
     // SAFETY: hooks are set while one process, the postmaster, starts.
     unsafe {
-        if PREVIOUS
-            .set((pg_sys::shmem_request_hook, pg_sys::shmem_startup_hook))
-            .is_ok()
-        {
+        if PREVIOUS.set((pg_sys::shmem_request_hook, pg_sys::shmem_startup_hook)).is_ok() {
             pg_sys::shmem_request_hook = Some(on_request);
             pg_sys::shmem_startup_hook = Some(on_startup);
         }
@@ -107,10 +104,7 @@ extern "C-unwind" fn on_startup() {
         if !found {
             start.write_bytes(0, bytes);
         }
-        REGION.lock.store(
-            &raw mut (*pg_sys::GetNamedLWLockTranche(REGION.name.as_ptr())).lock,
-            Ordering::Release,
-        );
+        REGION.lock.store(&raw mut (*pg_sys::GetNamedLWLockTranche(REGION.name.as_ptr())).lock, Ordering::Release);
         REGION.start.store(start, Ordering::Release);
         pg_sys::LWLockRelease(init_lock);
     }

@@ -57,14 +57,8 @@ impl Connection {
     /// Runs a statement that writes, with arguments of which any may be NULL.
     pub fn write<'c>(&'c self, statement: &CStr, arguments: &[(pg_sys::Oid, Option<pg_sys::Datum>)]) -> ResultSet<'c> {
         let mut types: Vec<_> = arguments.iter().map(|(kind, _)| *kind).collect();
-        let mut values: Vec<_> = arguments
-            .iter()
-            .map(|(_, value)| value.unwrap_or(pg_sys::Datum::null()))
-            .collect();
-        let nulls: Vec<_> = arguments
-            .iter()
-            .map(|(_, value)| if value.is_none() { b'n' } else { b' ' })
-            .collect();
+        let mut values: Vec<_> = arguments.iter().map(|(_, value)| value.unwrap_or(pg_sys::Datum::null())).collect();
+        let nulls: Vec<_> = arguments.iter().map(|(_, value)| if value.is_none() { b'n' } else { b' ' }).collect();
         // SAFETY: types, values and nulls are as many as said.
         unsafe {
             let code = pg_sys::SPI_execute_with_args(
@@ -110,14 +104,8 @@ impl<'c> ResultSet<'c> {
                     tuples: std::slice::from_raw_parts(table.vals, table.numvals as usize),
                     descriptor: table.tupdesc,
                 },
-                Some(table) => Self {
-                    tuples: &[],
-                    descriptor: table.tupdesc,
-                },
-                None => Self {
-                    tuples: &[],
-                    descriptor: std::ptr::null_mut(),
-                },
+                Some(table) => Self { tuples: &[], descriptor: table.tupdesc },
+                None => Self { tuples: &[], descriptor: std::ptr::null_mut() },
             }
         }
     }
@@ -142,9 +130,9 @@ impl<'c> ResultSet<'c> {
         unsafe { self.descriptor.as_ref() }.map_or(0, |descriptor| descriptor.natts as usize)
     }
 
-    /// What makes JSON objects of the columns from `first` on (from 0).
-    pub fn objects(&self, first: usize) -> Objects {
-        let columns = self.columns().saturating_sub(first);
+    /// What makes JSON objects of `columns` columns from `first` on (from 0).
+    pub fn objects(&self, first: usize, columns: usize) -> Objects {
+        let columns = columns.min(self.columns().saturating_sub(first));
         // SAFETY: the new descriptor has as many attributes as are copied into it. BlessTupleDesc registers the row type, once
         // for equal ones.
         unsafe {
@@ -152,11 +140,7 @@ impl<'c> ResultSet<'c> {
             for i in 0..columns {
                 pg_sys::TupleDescCopyEntry(descriptor, i as i16 + 1, self.descriptor, (first + i) as i16 + 1);
             }
-            Objects {
-                descriptor: pg_sys::BlessTupleDesc(descriptor),
-                first,
-                columns,
-            }
+            Objects { descriptor: pg_sys::BlessTupleDesc(descriptor), first, columns }
         }
     }
 }
@@ -180,8 +164,7 @@ impl ResultRow {
     /// The value of a column of any type as text, by the type's output function.
     pub fn output(&self, column: usize, function: pg_sys::Oid) -> Option<String> {
         // SAFETY: the function is the output function of the column's type, and returns a terminated string.
-        self.get(column)
-            .map(|datum| unsafe { c_string(pg_sys::OidOutputFunctionCall(function, datum)) })
+        self.get(column).map(|datum| unsafe { c_string(pg_sys::OidOutputFunctionCall(function, datum)) })
     }
 
     pub fn oid(&self, column: usize) -> Option<u32> {
@@ -192,14 +175,11 @@ impl ResultRow {
     pub fn tid(&self, column: usize) -> Option<(u32, u16)> {
         // SAFETY: a tid datum points to an ItemPointerData.
         let at = unsafe { *self.get(column)?.cast_mut_ptr::<pg_sys::ItemPointerData>() };
-        Some((
-            (u32::from(at.ip_blkid.bi_hi) << 16) | u32::from(at.ip_blkid.bi_lo),
-            at.ip_posid,
-        ))
+        Some(((u32::from(at.ip_blkid.bi_hi) << 16) | u32::from(at.ip_blkid.bi_lo), at.ip_posid))
     }
 }
 
-/// Makes JSON objects of the last columns of a result's rows.
+/// Makes JSON objects of some columns of a result's rows.
 pub struct Objects {
     descriptor: pg_sys::TupleDesc,
     first: usize,
@@ -209,8 +189,9 @@ pub struct Objects {
 impl Objects {
     /// The row's object as JSON text, as row_to_json makes it.
     pub fn of(&self, row: &ResultRow) -> String {
-        let mut values = row.values.get(self.first..).unwrap_or_default().to_vec();
-        let mut nulls = row.nulls.get(self.first..).unwrap_or_default().to_vec();
+        let range = self.first..self.first + self.columns;
+        let mut values = row.values.get(range.clone()).unwrap_or_default().to_vec();
+        let mut nulls = row.nulls.get(range).unwrap_or_default().to_vec();
         if values.len() != self.columns {
             return String::from("{}");
         }

@@ -26,9 +26,7 @@ pub fn snapshot_time() -> i64 {
             pg_sys::GetCurrentTransactionStartTimestamp()
         } else {
             let statement = pg_sys::GetCurrentStatementStartTimestamp();
-            pg_sys::ActivePortal
-                .as_ref()
-                .map_or(statement, |portal| statement.min(portal.creation_time))
+            pg_sys::ActivePortal.as_ref().map_or(statement, |portal| statement.min(portal.creation_time))
         }
     };
     time + POSTGRES_EPOCH

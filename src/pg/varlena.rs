@@ -24,12 +24,7 @@ pub fn bytes<'a>(datum: pg_sys::Datum) -> &'a [u8] {
 /// A new text datum in the current memory context.
 pub fn text_datum(text: &str) -> pg_sys::Datum {
     // SAFETY: the pointer and the length describe `text`, and PostgreSQL copies them.
-    unsafe {
-        pg_sys::Datum::from(pg_sys::cstring_to_text_with_len(
-            text.as_ptr().cast(),
-            text.len() as i32,
-        ))
-    }
+    unsafe { pg_sys::Datum::from(pg_sys::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as i32)) }
 }
 
 /// The string behind a terminated C string; a name that is no UTF-8 is shown with replacement characters.
@@ -71,17 +66,11 @@ pub fn read_vector(datum: pg_sys::Datum, out: &mut Vec<f32>) -> bool {
     let Some((header, values)) = bytes(datum).split_at_checked(VECTOR_HEADER) else {
         return false;
     };
-    let dimensions = header
-        .first_chunk()
-        .map_or(0, |bytes| usize::from(u16::from_ne_bytes(*bytes)));
+    let dimensions = header.first_chunk().map_or(0, |bytes| usize::from(u16::from_ne_bytes(*bytes)));
     if values.len() != dimensions * 4 {
         return false;
     }
-    out.extend(
-        values
-            .chunks_exact(4)
-            .map(|bytes| bytes.try_into().map_or(0.0, f32::from_ne_bytes)),
-    );
+    out.extend(values.chunks_exact(4).map(|bytes| bytes.try_into().map_or(0.0, f32::from_ne_bytes)));
     true
 }
 

@@ -43,15 +43,9 @@ impl Waiter {
             pg_sys::AddWaitEventToSet(set, pg_sys::WL_LATCH_SET, no_socket, pg_sys::MyLatch, none);
             pg_sys::AddWaitEventToSet(set, pg_sys::WL_EXIT_ON_PM_DEATH, no_socket, none.cast(), none);
             let add = |&(socket, what): &(RawFd, For)| {
-                (
-                    pg_sys::AddWaitEventToSet(set, what.event(), socket, none.cast(), none),
-                    what,
-                )
+                (pg_sys::AddWaitEventToSet(set, what.event(), socket, none.cast(), none), what)
             };
-            Self {
-                set,
-                sockets: sockets.iter().map(add).collect(),
-            }
+            Self { set, sockets: sockets.iter().map(add).collect() }
         }
     }
 

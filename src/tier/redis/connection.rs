@@ -69,10 +69,7 @@ impl Connection {
     pub fn open(endpoint: &Endpoint, timeout: Duration) -> Result<Self, Error> {
         let deadline = Instant::now() + timeout;
         let transport = Transport::connect(&endpoint.address, deadline)?;
-        let mut connection = Self {
-            transport,
-            received: Vec::new(),
-        };
+        let mut connection = Self { transport, received: Vec::new() };
         for command in endpoint.greeting() {
             connection.run_until(&command.get_packed_command(), 0, deadline)?;
         }

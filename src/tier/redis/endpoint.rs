@@ -27,16 +27,12 @@ impl Endpoint {
     /// # Errors
     /// [`Error::Url`], which holds nothing of the URL.
     pub fn parse(url: &CStr) -> Result<Self, Error> {
-        let info = url
-            .to_str()
-            .ok()
-            .and_then(|url| url.into_connection_info().ok())
-            .ok_or(Error::Url)?;
+        let info = url.to_str().ok().and_then(|url| url.into_connection_info().ok()).ok_or(Error::Url)?;
         let address = match info.addr() {
-            ConnectionAddr::Tcp(host, port) => Address::Tcp {
-                host: host.clone(),
-                port: *port,
-            },
+            ConnectionAddr::Tcp(host, port) => {
+                // An IPv6 address stands in brackets in a URL, and nowhere else.
+                Address::Tcp { host: host.trim_matches(['[', ']']).to_owned(), port: *port }
+            }
             ConnectionAddr::Unix(path) => Address::Unix(path.clone()),
             _ => return Err(Error::Url),
         };

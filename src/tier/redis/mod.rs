@@ -17,6 +17,7 @@ use endpoint::Endpoint;
 use std::cell::RefCell;
 use std::ffi::CString;
 use std::mem::ManuallyDrop;
+use std::rc::Rc;
 use vcache_core::key::CacheKey;
 
 /// The backend's connection and what it was made from. It is taken out while it is used: an error, or a cancel that is
@@ -24,7 +25,7 @@ use vcache_core::key::CacheKey;
 #[derive(Default)]
 struct State {
     url: CString,
-    endpoint: Option<Result<Endpoint, Error>>,
+    endpoint: Option<Result<Rc<Endpoint>, Error>>,
     connection: Option<Connection>,
     failing: bool,
 }
@@ -78,7 +79,7 @@ fn run(command: &Cmd, most: usize) -> Option<Result<Value, Error>> {
         if state.url != url || state.endpoint.is_none() {
             // The setting was reloaded: nothing of the old server is used any more.
             *state = State {
-                endpoint: Some(Endpoint::parse(&url)),
+                endpoint: Some(Endpoint::parse(&url).map(Rc::new)),
                 url,
                 connection: None,
                 failing: state.failing,
@@ -133,9 +134,5 @@ fn failed(error: &Error) -> Failure {
     if first {
         pgrx::log!("vcache cannot use Redis at {endpoint}: {error}");
     }
-    if *error == Error::TimedOut {
-        Failure::TimedOut
-    } else {
-        Failure::Broken
-    }
+    if *error == Error::TimedOut { Failure::TimedOut } else { Failure::Broken }
 }

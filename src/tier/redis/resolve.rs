@@ -35,10 +35,7 @@ pub fn addresses(host: &str, port: u16, deadline: Instant) -> Result<Vec<SockAdd
         if let Ok(found) = answer.try_recv() {
             let mut found = found.map_err(refused)?;
             found.dedup();
-            return Ok(found
-                .into_iter()
-                .map(|address| SocketAddr::new(address, port).into())
-                .collect());
+            return Ok(found.into_iter().map(|address| SocketAddr::new(address, port).into()).collect());
         }
         if Instant::now() >= deadline {
             return Err(Error::TimedOut);

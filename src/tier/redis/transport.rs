@@ -64,11 +64,7 @@ impl Transport {
             }
             Err(error) => return Err(io(error)),
         }
-        Ok(Self {
-            waiter,
-            stream: Box::new(socket),
-            _descriptor: descriptor,
-        })
+        Ok(Self { waiter, stream: Box::new(socket), _descriptor: descriptor })
     }
 
     /// Sends all bytes.
@@ -91,9 +87,7 @@ impl Transport {
     /// [`Error::TimedOut`], [`Error::Io`].
     pub fn receive(&mut self, to: &mut Vec<u8>, deadline: Instant) -> Result<usize, Error> {
         // A reply is hardly ever there at once: waiting first saves the read that would say so.
-        self.waiter
-            .wait_for(For::Reading, deadline)
-            .map_err(|_| Error::TimedOut)?;
+        self.waiter.wait_for(For::Reading, deadline).map_err(|_| Error::TimedOut)?;
         let mut chunk = [0u8; 16 * 1024];
         loop {
             match self.stream.read(&mut chunk) {
