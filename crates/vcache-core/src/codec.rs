@@ -58,10 +58,7 @@ impl Answer {
     /// The rows, nearest first.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let texts = self.ids.iter().zip(self.payloads.iter());
-        self.distances
-            .iter()
-            .zip(texts)
-            .map(|(&distance, (id, payload))| Row { id, distance, payload })
+        self.distances.iter().zip(texts).map(|(&distance, (id, payload))| Row { id, distance, payload })
     }
 }
 
@@ -80,9 +77,7 @@ impl Texts {
 
     fn iter(&self) -> impl Iterator<Item = Option<&str>> {
         let starts = std::iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
-        starts
-            .zip(&self.ends)
-            .map(|(start, &(end, null))| if null { None } else { self.text.get(start..end) })
+        starts.zip(&self.ends).map(|(start, &(end, null))| if null { None } else { self.text.get(start..end) })
     }
 
     /// The ends as they stand in an entry; `None` when the texts are too long for them.
@@ -210,25 +205,12 @@ impl<'a> Entry<'a> {
     /// The first `k` rows, or all when there are fewer; each is checked as it is reached.
     pub fn rows(&self, k: usize) -> impl Iterator<Item = Result<Row<'a>, Damage>> + use<'a> {
         let body = self.body;
-        let (ids, payloads) = (
-            texts(body.id_ends.0, body.ids.0),
-            texts(body.payload_ends.0, body.payloads.0),
-        );
-        let distances = body
-            .distances
-            .0
-            .chunks_exact(8)
-            .map(|d| d.try_into().map_or(f64::NAN, f64::from_le_bytes));
+        let (ids, payloads) = (texts(body.id_ends.0, body.ids.0), texts(body.payload_ends.0, body.payloads.0));
+        let distances = body.distances.0.chunks_exact(8).map(|d| d.try_into().map_or(f64::NAN, f64::from_le_bytes));
         distances
             .zip(ids.zip(payloads))
             .take(k)
-            .map(|(distance, (id, payload))| {
-                Ok(Row {
-                    id: id?,
-                    distance,
-                    payload: payload?,
-                })
-            })
+            .map(|(distance, (id, payload))| Ok(Row { id: id?, distance, payload: payload? }))
     }
 }
 
@@ -262,70 +244,19 @@ struct Body<'a> {
     payloads: Bytes<'a>,
 }
 
-type BodyTuple<'a> = (
-    Bytes<'a>,
-    &'a str,
-    i64,
-    i64,
-    u32,
-    u32,
-    Bytes<'a>,
-    Bytes<'a>,
-    Bytes<'a>,
-    Bytes<'a>,
-    Bytes<'a>,
-);
+type BodyTuple<'a> = (Bytes<'a>, &'a str, i64, i64, u32, u32, Bytes<'a>, Bytes<'a>, Bytes<'a>, Bytes<'a>, Bytes<'a>);
 
 impl<'a> Body<'a> {
     fn to_tuple(self) -> BodyTuple<'a> {
-        let Self {
-            key,
-            namespace,
-            computed_at,
-            expires_at,
-            asked,
-            rows,
-            ..
-        } = self;
-        let Self {
-            distances,
-            id_ends,
-            ids,
-            payload_ends,
-            payloads,
-            ..
-        } = self;
-        (
-            key,
-            namespace,
-            computed_at,
-            expires_at,
-            asked,
-            rows,
-            distances,
-            id_ends,
-            ids,
-            payload_ends,
-            payloads,
-        )
+        let Self { key, namespace, computed_at, expires_at, asked, rows, .. } = self;
+        let Self { distances, id_ends, ids, payload_ends, payloads, .. } = self;
+        (key, namespace, computed_at, expires_at, asked, rows, distances, id_ends, ids, payload_ends, payloads)
     }
 
     fn from_tuple(tuple: BodyTuple<'a>) -> Self {
         let (key, namespace, computed_at, expires_at, asked, rows, distances, id_ends, ids, payload_ends, payloads) =
             tuple;
-        Self {
-            key,
-            namespace,
-            computed_at,
-            expires_at,
-            asked,
-            rows,
-            distances,
-            id_ends,
-            ids,
-            payload_ends,
-            payloads,
-        }
+        Self { key, namespace, computed_at, expires_at, asked, rows, distances, id_ends, ids, payload_ends, payloads }
     }
 }
 
@@ -357,23 +288,13 @@ mod tests {
     }
 
     fn header() -> Header<'static> {
-        Header {
-            key: CacheKey(0x1234),
-            namespace: "documents",
-            computed_at: 5,
-            expires_at: 9,
-            asked: 20,
-        }
+        Header { key: CacheKey(0x1234), namespace: "documents", computed_at: 5, expires_at: 9, asked: 20 }
     }
 
     fn answer(rows: &[(Option<String>, f64, Option<String>)]) -> Answer {
         let mut answer = Answer::default();
         for (id, distance, payload) in rows {
-            answer.push(Row {
-                id: id.as_deref(),
-                distance: *distance,
-                payload: payload.as_deref(),
-            });
+            answer.push(Row { id: id.as_deref(), distance: *distance, payload: payload.as_deref() });
         }
         answer
     }
@@ -403,11 +324,8 @@ mod tests {
     fn another_secret_is_damage() {
         let bytes = encode(&header(), &sample(), &secret(), usize::MAX).unwrap();
         assert_eq!(
-            Entry::decode(
-                &bytes,
-                &Secret::new(&std::array::from_fn::<u8, SECRET_BYTES, _>(|i| i as u8)).unwrap()
-            )
-            .unwrap_err(),
+            Entry::decode(&bytes, &Secret::new(&std::array::from_fn::<u8, SECRET_BYTES, _>(|i| i as u8)).unwrap())
+                .unwrap_err(),
             Damage::Sum
         );
     }
@@ -419,31 +337,18 @@ mod tests {
             let (key, header) = ([0; 16], header());
             let body = (Bytes(&key), header.namespace, 5i64, 9i64, 20u32, rows);
             let tail = (Bytes(&[0; 8]), Bytes(ends), Bytes(texts), Bytes(&[0; 4]), Bytes(b""));
-            let tuple: BodyTuple<'_> = (
-                body.0, body.1, body.2, body.3, body.4, body.5, tail.0, tail.1, tail.2, tail.3, tail.4,
-            );
+            let tuple: BodyTuple<'_> =
+                (body.0, body.1, body.2, body.3, body.4, body.5, tail.0, tail.1, tail.2, tail.3, tail.4);
             let body = serde_cbor::to_vec(&tuple).unwrap();
             let bytes = serde_cbor::to_vec(&(MAGIC, FORMAT, secret().sum(&body), Bytes(&body))).unwrap();
             let entry = Entry::decode(&bytes, &secret())?;
             entry.rows(10).collect::<Result<Vec<_>, _>>().map(|rows| rows.len())
         };
         assert_eq!(forge(1, &1u32.to_le_bytes(), b"a"), Ok(1));
-        assert_eq!(
-            forge(1, &2u32.to_le_bytes(), b"a"),
-            Err(Damage::Column),
-            "an end beyond the text"
-        );
+        assert_eq!(forge(1, &2u32.to_le_bytes(), b"a"), Err(Damage::Column), "an end beyond the text");
         assert_eq!(forge(1, &1u32.to_le_bytes(), b"\xff"), Err(Damage::Column), "no UTF-8");
-        assert_eq!(
-            forge(2, &1u32.to_le_bytes(), b"a"),
-            Err(Damage::Column),
-            "more rows than columns"
-        );
-        assert_eq!(
-            forge(u32::MAX, &1u32.to_le_bytes(), b"a"),
-            Err(Damage::Column),
-            "far more rows"
-        );
+        assert_eq!(forge(2, &1u32.to_le_bytes(), b"a"), Err(Damage::Column), "more rows than columns");
+        assert_eq!(forge(u32::MAX, &1u32.to_le_bytes(), b"a"), Err(Damage::Column), "far more rows");
     }
 
     proptest! {

@@ -100,9 +100,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn secret(seed: u8) -> Secret {
-        let bytes: Vec<u8> = (0..SECRET_BYTES)
-            .map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed).rotate_left(3))
-            .collect();
+        let bytes: Vec<u8> =
+            (0..SECRET_BYTES).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed).rotate_left(3)).collect();
         Secret::new(&bytes).unwrap()
     }
 
@@ -131,10 +130,7 @@ mod tests {
     fn a_cleared_builder_is_a_new_one() {
         let mut builder = built(&[(1, b"a".to_vec())]);
         builder.clear().part(2, b"b");
-        assert_eq!(
-            builder.finish(&secret(0)),
-            built(&[(2, b"b".to_vec())]).finish(&secret(0))
-        );
+        assert_eq!(builder.finish(&secret(0)), built(&[(2, b"b".to_vec())]).finish(&secret(0)));
     }
 
     proptest! {

@@ -46,11 +46,7 @@ pub fn frame_length(bytes: &[u8], limit: usize) -> Result<Option<usize>, ReplyEr
     }
     let searched = bytes.get(..LINE_BYTES).unwrap_or(bytes);
     let Some(end) = searched.windows(2).position(|pair| pair == b"\r\n") else {
-        return if bytes.len() < LINE_BYTES {
-            Ok(None)
-        } else {
-            Err(ReplyError::Line)
-        };
+        return if bytes.len() < LINE_BYTES { Ok(None) } else { Err(ReplyError::Line) };
     };
     let line = end + 2;
     if kind != b'$' {
@@ -61,10 +57,7 @@ pub fn frame_length(bytes: &[u8], limit: usize) -> Result<Option<usize>, ReplyEr
         return Ok(Some(line));
     }
     let ordinary = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    let length = std::str::from_utf8(digits)
-        .ok()
-        .filter(|_| ordinary)
-        .ok_or(ReplyError::Line)?;
+    let length = std::str::from_utf8(digits).ok().filter(|_| ordinary).ok_or(ReplyError::Line)?;
     match length.parse::<usize>() {
         Ok(length) if length <= limit => Ok(Some(line + length + 2)),
         _ => Err(ReplyError::TooLarge),
@@ -82,11 +75,7 @@ mod tests {
         assert_eq!(frame_length(b"-ERR x\r\n+OK\r\n", 10), Ok(Some(8)));
         assert_eq!(frame_length(b":12\r\n", 10), Ok(Some(5)));
         assert_eq!(frame_length(b"$3\r\nabc\r\n", 10), Ok(Some(9)));
-        assert_eq!(
-            frame_length(b"$3\r\n", 10),
-            Ok(Some(9)),
-            "the length is known before the bytes are there"
-        );
+        assert_eq!(frame_length(b"$3\r\n", 10), Ok(Some(9)), "the length is known before the bytes are there");
         assert_eq!(frame_length(b"$-1\r\n", 10), Ok(Some(5)));
         assert_eq!(frame_length(b"$0\r\n\r\n", 10), Ok(Some(6)));
     }
@@ -94,10 +83,7 @@ mod tests {
     #[test]
     fn replies_that_are_none() {
         assert_eq!(frame_length(b"$11\r\n", 10), Err(ReplyError::TooLarge));
-        assert_eq!(
-            frame_length(b"$99999999999999999999999\r\n", 10),
-            Err(ReplyError::TooLarge)
-        );
+        assert_eq!(frame_length(b"$99999999999999999999999\r\n", 10), Err(ReplyError::TooLarge));
         assert_eq!(frame_length(b"$-2\r\n", 10), Err(ReplyError::Line));
         assert_eq!(frame_length(b"$+1\r\n", 10), Err(ReplyError::Line));
         assert_eq!(frame_length(b"$\r\n", 10), Err(ReplyError::Line));

@@ -70,11 +70,7 @@ pub fn parse(text: &str, out: &mut Vec<f32>) -> Result<(), VectorError> {
         }
     }
     at = skip_space(bytes, at + 1);
-    if at < bytes.len() {
-        Err(VectorError::Trailing(at + 1))
-    } else {
-        Ok(())
-    }
+    if at < bytes.len() { Err(VectorError::Trailing(at + 1)) } else { Ok(()) }
 }
 
 /// Puts values that already are `f32` into their canonical form, in place: `-0.0` becomes `0.0`.
