@@ -115,7 +115,7 @@ pub struct Statement {
     id_output: Oid,
     payload: usize,
     id_is_unique: bool,
-    plans: RefCell<Vec<((u32, Identity), Rc<Plan>)>>,
+    plans: RefCell<Vec<KeptPlan>>,
 }
 
 impl Statement {
@@ -194,14 +194,13 @@ impl Statement {
     }
 
     fn plan(&self, connection: &Connection, k: u32, identity: Identity) -> Rc<Plan> {
-        let wanted = (k, identity);
-        let kept = self.plans.borrow().iter().find(|(of, _)| *of == wanted).map(|(_, plan)| Rc::clone(plan));
+        let kept = self.plans.borrow().iter().find(|kept| kept.of == (k, identity)).map(|kept| Rc::clone(&kept.plan));
         kept.unwrap_or_else(|| {
             let place = if identity == Identity::Place { ", s.tableoid, s.ctid" } else { "" };
             // The text holds no zero byte: names come from catalogs.
             let text = CString::new(format!("SELECT {}{place} {} {k}", self.columns, self.rest)).unwrap_or_default();
             let plan = Rc::new(connection.prepare(&text, &self.parameters));
-            self.plans.borrow_mut().push((wanted, Rc::clone(&plan)));
+            self.plans.borrow_mut().push(KeptPlan { of: (k, identity), plan: Rc::clone(&plan) });
             plan
         })
     }
@@ -258,6 +257,12 @@ enum Identity {
     Id,
     /// Nothing that this role may read.
     None,
+}
+
+/// The plan for one number of rows and one kind of identity.
+struct KeptPlan {
+    of: (u32, Identity),
+    plan: Rc<Plan>,
 }
 
 /// An answer, and whether rows that came twice have left it with too few.

@@ -10,7 +10,7 @@ mod tests {
     use std::ffi::CString;
 
     /// A setting set for one statement is what it was afterwards.
-    #[pg_extern]
+    #[pg_test]
     fn settings_are_restored() {
         let before = guc::changed(|name| name == "enable_seqscan");
         {
@@ -23,7 +23,7 @@ mod tests {
     }
 
     /// A setting that is set to its default is not off its default.
-    #[pg_extern]
+    #[pg_test]
     fn a_default_is_no_change() {
         let temporarily = Temporarily::new();
         temporarily.set(c"enable_seqscan", c"on");
@@ -31,7 +31,7 @@ mod tests {
     }
 
     /// A snapshot's time lies behind the wall clock, and an idle transaction has written nothing.
-    #[pg_extern]
+    #[pg_test]
     fn a_snapshot_is_not_of_tomorrow() {
         assert!(time::snapshot_time() <= time::now());
         assert!(!time::transaction_has_written());
@@ -39,14 +39,14 @@ mod tests {
         assert!(time::transaction_has_written());
     }
 
-    #[pg_extern]
+    #[pg_test]
     fn random_fractions_are_fractions() {
         assert!((0..1000).map(|_| random::fraction()).all(|f| (0.0..1.0).contains(&f)));
         assert_ne!(random::bits(), random::bits());
     }
 
     /// What jsonb refuses is an answer, not the end of the transaction.
-    #[pg_extern]
+    #[pg_test]
     fn json_that_is_none_is_refused() {
         for text in ["", "{", "{\"a\": 1e999999}", "{\"a\": \"\\u0000\"}", "\"\u{0}\"", &"[".repeat(100_000)] {
             assert!(crate::pg::json::jsonb(text).is_err(), "{text:.20}");
@@ -56,7 +56,7 @@ mod tests {
     }
 
     /// Text that the type's input refuses is the type's own error.
-    #[pg_extern]
+    #[pg_test]
     fn values_are_read_by_their_type() {
         let seven = crate::pg::catalog::value_of_text(pg_sys::INT4OID, -1, &CString::new("7").expect("no zero"));
         assert_eq!(seven.value() as i32, 7);

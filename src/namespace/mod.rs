@@ -218,9 +218,12 @@ pub struct Found {
     pub source: Table,
 }
 
+/// A version of a registration: the registry, the version of its row, its revision.
+type Version = (Oid, (u64, u32), i64);
+
 thread_local! {
-    /// By registry and row version: what has been derived in this backend.
-    static DERIVED: RefCell<HashMap<(Oid, (u64, u32), i64), Rc<Definition>>> = RefCell::new(HashMap::new());
+    /// What has been derived in this backend.
+    static DERIVED: RefCell<HashMap<Version, Rc<Definition>>> = RefCell::new(HashMap::new());
 }
 
 /// More than a backend works with; beyond it, all is derived anew.

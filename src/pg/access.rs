@@ -10,8 +10,7 @@ pub fn check_select(table: &Table, columns: &[i16]) {
     unsafe {
         let relation = table.relation();
         let (form, oid) = ((*relation).rd_rel, (*relation).rd_id);
-        let allowed =
-            pg_sys::pg_namespace_aclcheck((*form).relnamespace, pg_sys::GetUserId(), pg_sys::ACL_USAGE.into());
+        let allowed = pg_sys::pg_namespace_aclcheck((*form).relnamespace, pg_sys::GetUserId(), pg_sys::ACL_USAGE);
         if allowed != pg_sys::AclResult::ACLCHECK_OK {
             let schema = pg_sys::get_namespace_name((*form).relnamespace);
             pg_sys::aclcheck_error(allowed, pg_sys::ObjectType::OBJECT_SCHEMA, schema);
@@ -23,7 +22,7 @@ pub fn check_select(table: &Table, columns: &[i16]) {
         entry.rellockmode = pg_sys::AccessShareLock as i32;
         entry.inh = true;
         entry.inFromCl = true;
-        entry.requiredPerms = pg_sys::ACL_SELECT.into();
+        entry.requiredPerms = pg_sys::ACL_SELECT;
         for column in columns {
             let member = i32::from(*column) - pg_sys::FirstLowInvalidHeapAttributeNumber;
             entry.selectedCols = pg_sys::bms_add_member(entry.selectedCols, member);
@@ -37,7 +36,7 @@ pub fn check_select(table: &Table, columns: &[i16]) {
 /// cover those.
 pub fn may_read_all_columns(oid: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up.
-    let allowed = unsafe { pg_sys::pg_class_aclcheck(oid, pg_sys::GetUserId(), pg_sys::ACL_SELECT.into()) };
+    let allowed = unsafe { pg_sys::pg_class_aclcheck(oid, pg_sys::GetUserId(), pg_sys::ACL_SELECT) };
     allowed == pg_sys::AclResult::ACLCHECK_OK
 }
 

@@ -76,7 +76,7 @@ impl Call {
     }
 
     pub fn text(&self, n: usize) -> Option<&str> {
-        self.datum(n).map(|datum| super::varlena::text(datum))
+        self.datum(n).map(super::varlena::text)
     }
 
     pub fn i32(&self, n: usize) -> Option<i32> {

@@ -54,7 +54,7 @@ pub enum Condition<'a> {
 impl Condition<'_> {
     fn key(&self) -> pg_sys::ScanKeyData {
         use pg_sys::{BTEqualStrategyNumber, BTLessEqualStrategyNumber};
-        let c = pg_sys::Oid::from(pg_sys::C_COLLATION_OID);
+        let c = pg_sys::C_COLLATION_OID;
         let text = super::varlena::text_datum;
         let (column, strategy, collation, function, argument) = match *self {
             Self::BoolIs(n, value) => {

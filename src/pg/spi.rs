@@ -158,7 +158,7 @@ impl ResultRow {
     }
 
     pub fn text(&self, column: usize) -> Option<&str> {
-        self.get(column).map(|datum| text(datum))
+        self.get(column).map(text)
     }
 
     /// The value of a column of any type as text, by the type's output function.

@@ -20,7 +20,7 @@ pub enum Error {
     Address(String),
     /// The deadline has passed.
     TimedOut,
-    /// The other end closed the connection before a byte of the reply.
+    /// The other end has closed the connection; of the reply, if there was to be one, nothing or not all has come.
     Closed,
     /// The system refused something.
     Io(std::io::ErrorKind),
@@ -104,14 +104,8 @@ impl Connection {
                 Some(length) => self.received.reserve(length - self.received.len()),
                 None => {}
             }
-            let nothing_yet = self.received.is_empty();
-            match self.transport.receive(&mut self.received, deadline) {
-                Ok(0) | Err(Error::Io(std::io::ErrorKind::ConnectionReset)) if nothing_yet => {
-                    return Err(Error::Closed);
-                }
-                Ok(0) => return Err(Error::Io(std::io::ErrorKind::UnexpectedEof)),
-                Ok(_) => {}
-                Err(error) => return Err(error),
+            if self.transport.receive(&mut self.received, deadline)? == 0 {
+                return Err(Error::Closed);
             }
         }
     }

@@ -37,7 +37,7 @@ thread_local! {
 
 /// The bytes under a key.
 pub fn get(key: CacheKey, most: usize) -> Lookup {
-    match run(&cmd("GET").arg(name(key)), most) {
+    match run(cmd("GET").arg(name(key)), most) {
         None => Lookup::Off,
         Some(Ok(Value::BulkString(bytes))) => Lookup::Found(bytes),
         Some(Ok(Value::Nil)) => Lookup::Absent,

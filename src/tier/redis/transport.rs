@@ -104,7 +104,7 @@ impl Transport {
         match error.kind() {
             ErrorKind::WouldBlock => self.waiter.wait_for(what, deadline).map_err(|_| Error::TimedOut),
             ErrorKind::Interrupted => Ok(()),
-            ErrorKind::BrokenPipe => Err(Error::Closed),
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Err(Error::Closed),
             kind => Err(Error::Io(kind)),
         }
     }
