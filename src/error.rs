@@ -234,12 +234,12 @@ impl Error {
                 "Name the column that identifies a row with id_column.",
             ),
             Self::NoMetric { table, column } => hint(
-                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                Code::ERRCODE_INVALID_OBJECT_DEFINITION,
                 format!("column \"{column}\" of table \"{table}\" has no vector index to take the metric from"),
                 "Say metric => 'l2', 'cosine', 'inner_product' or 'l1', or create the index first.",
             ),
             Self::AmbiguousMetric { column, metrics } => hint(
-                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                Code::ERRCODE_INVALID_OBJECT_DEFINITION,
                 format!("the indexes of column \"{column}\" have different metrics: {}", metrics.join(", ")),
                 "Say which one with metric.",
             ),

@@ -90,6 +90,10 @@ fn answer(call: &Call) -> Result<Rows, Error> {
             true
         }
         Lookup::Absent => true,
+        Lookup::Unusable => {
+            counters.count(Counter::RedisErrors);
+            true
+        }
         Lookup::Off => false,
         Lookup::Failed(failure) => {
             count_failure(counters, failure);

@@ -25,9 +25,10 @@ pub fn read(call: &Call, n: usize, definition: &Definition) -> Result<Vec<f32>, 
     } else if matches!(kind, pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID) {
         vector::parse(varlena::text(datum), &mut values)?;
     } else {
-        let element = catalog::element_type(kind);
-        let number =
-            Number::of(catalog::base_type(element)).ok_or_else(|| Error::VectorType(catalog::type_text(kind)))?;
+        let element = catalog::element_type(kind).map(|element| (element, Number::of(catalog::base_type(element))));
+        let Some((element, Some(number))) = element else {
+            return Err(Error::VectorType(catalog::type_text(kind)));
+        };
         array::read_numbers(datum, number, element, &mut values)?;
         vector::canonicalize(&mut values)?;
     }

@@ -77,7 +77,7 @@ fn try_create(call: &Call) -> Result<(), Error> {
         freshness: call.text(7).unwrap_or("ttl").to_owned(),
         ttl: call.interval(8),
         fetch_k: call.i32(9),
-        search_settings: call.datum(10).map(|json| search_settings(&jsonb_text(json))).transpose()?,
+        search_settings: call.datum(10).map(|json| search_settings(&jsonb_text(json), &source)).transpose()?,
         revision: random::bits(),
         source: oid,
         vector_column,
@@ -253,7 +253,7 @@ fn set(
         }
         "search_settings" => {
             must("an object", kind == "object")?;
-            registration.search_settings = value.map(search_settings).transpose()?;
+            registration.search_settings = value.map(|json| search_settings(json, source)).transpose()?;
         }
         _ => {
             return Err(Error::UnknownOption { option: option.to_owned(), known: OPTIONS });
@@ -276,14 +276,23 @@ fn strings(json: &str) -> Vec<String> {
 }
 
 /// `{"name": value}` as `name=value`, if the current role may set it so.
-fn search_settings(json: &str) -> Result<Vec<String>, Error> {
+fn search_settings(json: &str, source: &Table) -> Result<Vec<String>, Error> {
+    // A setting of a library that is not loaded takes any value.
+    catalog::columns(source).iter().filter(|column| Engine::of(column).is_ok()).for_each(|column| {
+        catalog::load_library_of(column.kind);
+    });
     let connection = Connection::open();
-    let list = c"SELECT key, value FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb) ORDER BY 1";
+    let list = c"SELECT key, pg_catalog.jsonb_typeof(value), value OPERATOR(pg_catalog.#>>) '{}' \
+                 FROM pg_catalog.jsonb_each($1::pg_catalog.jsonb) ORDER BY 1";
     let result = connection.write(list, &[(pg_sys::TEXTOID, Some(varlena::text_datum(json)))]);
-    let pairs = result
-        .rows()
-        .map(|row| (row.text(0).unwrap_or_default().to_owned(), row.text(1).unwrap_or_default().to_owned()));
-    let settings: Vec<String> = pairs.map(|(name, value)| format!("{name}={value}")).collect();
+    let mut settings = Vec::new();
+    for row in result.rows() {
+        let (name, kind) = (row.text(0).unwrap_or_default(), row.text(1).unwrap_or_default());
+        if !matches!(kind, "string" | "number" | "boolean") {
+            return Err(Error::OptionType { option: name.to_owned(), expected: "a string, a number or a boolean" });
+        }
+        settings.push(format!("{name}={}", row.text(2).unwrap_or_default()));
+    }
     let temporarily = guc::Temporarily::new();
     for (name, value) in super::settings(&settings)? {
         temporarily.set(&name, &value);

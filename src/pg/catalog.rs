@@ -178,10 +178,10 @@ pub fn type_text(oid: pg_sys::Oid) -> String {
     unsafe { c_string(pg_sys::format_type_extended(oid, -1, pg_sys::FORMAT_TYPE_ALLOW_INVALID as u16)) }
 }
 
-/// The element type of an array type; the invalid OID of any other.
-pub fn element_type(oid: pg_sys::Oid) -> pg_sys::Oid {
+/// The element type of an array type; `None` for any other.
+pub fn element_type(oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
     // SAFETY: a catalog look-up.
-    unsafe { pg_sys::get_element_type(oid) }
+    Some(unsafe { pg_sys::get_element_type(oid) }).filter(|element| *element != pg_sys::InvalidOid)
 }
 
 /// The type behind a domain, or the type itself.
@@ -225,6 +225,13 @@ pub fn output_function(kind: pg_sys::Oid) -> pg_sys::Oid {
     // SAFETY: a catalog look-up.
     unsafe { pg_sys::getTypeOutputInfo(kind, &mut function, &mut is_varlena) };
     function
+}
+
+/// Loads the library that a type's functions are in, and with it the settings that it defines.
+pub fn load_library_of(kind: pg_sys::Oid) {
+    let mut function = pg_sys::FmgrInfo::default();
+    // SAFETY: fills `function`, which is not called.
+    unsafe { pg_sys::fmgr_info(output_function(kind), &mut function) };
 }
 
 /// The current database.

@@ -19,7 +19,7 @@ impl Table {
     pub fn try_open(oid: pg_sys::Oid) -> Option<Self> {
         // SAFETY: null comes back when there is none.
         let relation = unsafe { pg_sys::try_relation_open(oid, pg_sys::AccessShareLock as i32) };
-        (!relation.is_null()).then_some(Self(relation))
+        (!relation.is_null()).then(|| Self(relation))
     }
 
     pub fn relation(&self) -> pg_sys::Relation {

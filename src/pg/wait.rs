@@ -115,7 +115,7 @@ impl Descriptor {
     /// `None` when there is no place left.
     pub fn reserve() -> Option<Self> {
         // SAFETY: counts; PostgreSQL closes files of its own if it must.
-        unsafe { pg_sys::AcquireExternalFD() }.then_some(Self(()))
+        unsafe { pg_sys::AcquireExternalFD() }.then(|| Self(()))
     }
 }
 

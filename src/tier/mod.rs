@@ -13,6 +13,8 @@ pub enum Lookup {
     Found(Vec<u8>),
     /// It holds nothing under this key.
     Absent,
+    /// It holds something that cannot be an entry, and that may be replaced.
+    Unusable,
     /// There is no such tier.
     Off,
     /// It could not be asked.

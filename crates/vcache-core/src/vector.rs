@@ -34,7 +34,7 @@ impl fmt::Display for VectorError {
             Self::Trailing(at) => write!(f, "nothing may follow the closing bracket at position {at}"),
             Self::Empty => f.write_str("a vector has at least one element"),
             Self::NotANumber(n) => write!(f, "element {n} is NaN"),
-            Self::OutOfRange(n) => write!(f, "element {n} is out of range for type real"),
+            Self::OutOfRange(n) => write!(f, "element {n} is infinite or out of range for type real"),
         }
     }
 }

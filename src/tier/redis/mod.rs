@@ -19,6 +19,7 @@ use std::ffi::CString;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use vcache_core::key::CacheKey;
+use vcache_core::resp::ReplyError;
 
 /// The backend's connection and what it was made from. It is taken out while it is used: an error, or a cancel that is
 /// raised in the middle, leaves nothing behind that owes a reply.
@@ -41,7 +42,9 @@ pub fn get(key: CacheKey, most: usize) -> Lookup {
         None => Lookup::Off,
         Some(Ok(Value::BulkString(bytes))) => Lookup::Found(bytes),
         Some(Ok(Value::Nil)) => Lookup::Absent,
-        Some(Ok(_)) => Lookup::Failed(failed(&Error::Unexpected)),
+        // A value larger than any entry, or of another type of Redis'.
+        Some(Ok(_) | Err(Error::Reply(ReplyError::TooLarge))) => Lookup::Unusable,
+        Some(Err(Error::Refused(code))) if code == "WRONGTYPE" => Lookup::Unusable,
         Some(Err(error)) => Lookup::Failed(failed(&error)),
     }
 }
