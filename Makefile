@@ -1,0 +1,30 @@
+# The commands for people; each is a script in scripts/. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo stop test lint install clean
+# cargo would take make's job server for its own.
+unexport MAKEFLAGS
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## install what is missing, build, start a PostgreSQL and a Redis of its own, show what the cache does
+	@scripts/demo.sh
+
+stop: ## end the demo's servers
+	@scripts/stop.sh
+
+test: ## run every test; T=name: only those in tests/name*, or else those named so; ARGS=…: for the test programs
+	@scripts/test.sh
+
+lint: ## check the formatting, the code and the scripts
+	@scripts/lint.sh
+
+install: ## build RuVector and vcache and install them in the system's PostgreSQL 15
+	@scripts/deps.sh
+	@scripts/ruvector.sh
+	@scripts/build.sh
+	@scripts/install.sh
+
+clean: stop ## remove everything that was built, and end the demo's servers
+	@cargo clean

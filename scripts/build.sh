@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Builds vcache and stages it in target/stage/vcache-pg15: lib/ and extension/.
+#   scripts/build.sh [pg_test]      pg_test: with its #[pg_test]s, in target/stage/vcache-pg15-test
+source "$(dirname "$0")/lib.sh"
+
+[[ ${1:-pg_test} == pg_test ]] || die "usage: scripts/build.sh [pg_test]"
+[[ -x $cargo_pgrx ]] || die "cargo-pgrx is missing: run scripts/deps.sh"
+out=$stage/vcache-pg$pg_major${1:+-test}
+what="vcache${1:+ with its pg_tests}"
+
+# cargo keeps one library, and compiles it anew whenever the other of the two is asked for: whether that is needed is for us to know.
+sources() {
+    find Cargo.toml Cargo.lock vcache.control src sql crates -type f -print0 |
+        LC_ALL=C sort -z | xargs -0 sha256sum
+    rustc --version
+    pg_version
+    echo "pgrx $pgrx_version, RUSTFLAGS ${RUSTFLAGS:-}"
+}
+
+take_turns build
+stamp=$(sources | sha256sum)
+if [[ -f $out/stamp && $(<"$out/stamp") == "$stamp" ]]; then
+    say "$what is built"
+    exit
+fi
+
+say "building $what"
+rm -rf "$out.package" "$out.new"
+"$cargo_pgrx" pgrx package --pg-config "$pg_config" --out-dir "$out.package" ${1:+--features pg_test} >/dev/null 9>&-
+
+mkdir -p "$out.new"
+mv "$out.package$pg_home/lib" "$out.package$pg_share/extension" "$out.new/"
+printf '%s\n' "$stamp" >"$out.new/stamp"
+rm -rf "$out.package"
+replace_dir "$out.new" "$out"
