@@ -10,6 +10,6 @@ say "formatting"
 cargo fmt --all --check
 say "clippy"
 cargo clippy --workspace --all-targets -- -D warnings
-cargo clippy -p vcache --all-targets --features pg_test -- -D warnings
+cargo clippy -p vcache --lib --features pg_test -- -D warnings
 say "shellcheck"
 shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh .ci/run

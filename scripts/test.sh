@@ -28,7 +28,7 @@ fi
 
 say "running the tests"
 status=0
-cargo test --release --no-fail-fast "${selected[@]}" -- "${args[@]}" 2>&1 | tee "$dir/log" || status=$?
+cargo test --no-fail-fast "${selected[@]}" -- "${args[@]}" 2>&1 | tee "$dir/log" || status=$?
 
 # One line of cargo's for each test program: "test result: ok. 12 passed; 0 failed; …".
 read -r passed failed < <(awk '/^test result: / {

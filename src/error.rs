@@ -83,6 +83,7 @@ pub enum Error {
     },
     PatternWithoutColumn(String),
     Freshness(String),
+    Options,
     UnknownOption {
         option: String,
         known: &'static [&'static str],
@@ -266,6 +267,11 @@ impl Error {
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("freshness \"{given}\" is not known"),
                 "This version knows 'ttl': an answer may be as old as its ttl.",
+            ),
+            Self::Options => hint(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                "options must be a JSON object".into(),
+                "Write, for example, '{\"ttl\": \"1 hour\", \"fetch_k\": null}'.",
             ),
             Self::UnknownOption { option, known } => (
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,

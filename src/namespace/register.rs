@@ -97,6 +97,9 @@ fn try_create(call: &Call) -> Result<(), Error> {
 fn try_alter(call: &Call) -> Result<(), Error> {
     let name = Name::parse(call.text(0).ok_or(Error::NullArgument("namespace"))?)?;
     let options = jsonb_text(call.datum(1).ok_or(Error::NullArgument("options"))?);
+    if !options.starts_with('{') {
+        return Err(Error::Options);
+    }
     let registry = Registry::open(call.schema())?;
     let mut registration = registry.get(&name).ok_or_else(|| unknown(&name, &registry))?;
     let (source, class) = open_source(registration.source, &name)?;

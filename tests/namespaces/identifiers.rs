@@ -1,0 +1,104 @@
+//! Names that look like something else, and objects in the way of those that are meant.
+
+use harness::Source;
+
+use crate::stand;
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn text(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "''"))
+}
+
+#[test]
+fn any_identifier_is_only_a_name() {
+    let database = stand().database();
+    let mut session = database.session();
+    let longest = "n".repeat(63);
+    let names = [
+        "Upper Case",
+        "select",
+        "a\"b",
+        "a'b",
+        "a\\b",
+        "$1",
+        "%I %s",
+        "x; DROP TABLE victim; --",
+        "ünï 🦀",
+        "a.b",
+        "a--b",
+        "a\nb",
+        &longest,
+    ];
+    session.run("CREATE TABLE victim (n int)");
+    for name in names {
+        let beginning: String = name.chars().take(30).collect();
+        let [id, payload, tenant] = ["id", "payload", "tenant"].map(|column| format!("{beginning} {column}"));
+        let table = format!("{0}.{0}", identifier(name));
+        session.run(&format!(
+            "CREATE SCHEMA {}; CREATE TABLE {table} ({} ruvector(3), {} text PRIMARY KEY, {} int, {} text)",
+            identifier(name),
+            identifier(name),
+            identifier(&id),
+            identifier(&payload),
+            identifier(&tenant),
+        ));
+        session.run(&format!(
+            "INSERT INTO {table} VALUES ('[1,2,3]', 'one', 1, {}), ('[3,2,1]', 'two', 2, NULL)",
+            text(name)
+        ));
+        session.run(&format!(
+            "SELECT vcache_create_namespace({}, {}, {}, id_column => {}, metric => 'l2', payload_columns => ARRAY[{}]::name[], namespace_column => {})",
+            text(name),
+            text(&table),
+            text(name),
+            text(&id),
+            text(&payload),
+            text(&tenant),
+        ));
+        for _ in 0..2 {
+            let rows = session.search(name, "[1,2,3]", 5);
+            assert_eq!((rows.len(), rows[0].id.as_str()), (1, "one"), "{name}");
+            assert!(rows[0].payload.as_ref().is_some_and(|payload| payload.ends_with(" payload\": 1}")), "{rows:?}");
+        }
+        assert_eq!(database.stats(name).outcomes(), (1, 1, 0), "{name}");
+    }
+    assert_eq!(session.number("SELECT count(*) FROM vcache_namespaces"), names.len() as i64);
+    assert_eq!(session.number("SELECT count(*) FROM victim"), 0);
+}
+
+#[test]
+fn objects_ahead_in_the_search_path_are_not_called() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 50, 3);
+    source.register(&mut session, "docs", "payload_columns => '{title}'");
+    session.run(
+        "CREATE SCHEMA evil;
+         CREATE FUNCTION evil.distance(ruvector, ruvector) RETURNS real LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil operator'; END $$;
+         CREATE OPERATOR evil.<-> (LEFTARG = ruvector, RIGHTARG = ruvector, FUNCTION = evil.distance);
+         CREATE FUNCTION evil.to_jsonb(anyelement) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil function'; END $$;
+         CREATE FUNCTION evil.jsonb_build_object(VARIADIC \"any\") RETURNS jsonb LANGUAGE internal AS 'jsonb_build_object';
+         CREATE FUNCTION evil.text(int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil cast'; END $$;
+         CREATE DOMAIN evil.ruvector AS text CHECK (false);
+         CREATE DOMAIN evil.text AS int;
+         CREATE DOMAIN evil.float8 AS int CHECK (false);
+         CREATE TABLE evil.docs (id int); CREATE TABLE evil.vcache_namespaces (n int)",
+    );
+    let plain = source.plain(&mut session, "[1,2,3]", 10);
+    session.run("CREATE TEMP TABLE docs (id int); SET search_path = evil, pg_temp, public, pg_catalog");
+    for rest in ["", "", ", ttl => '0'"] {
+        let found = session
+            .answer(&format!("SELECT * FROM public.vcache_search('docs', '[1,2,3]'::pg_catalog.text, 10{rest})"));
+        harness::assert_same(&found, &plain, 10);
+    }
+    session.run(r#"SELECT public.vcache_alter_namespace('docs', '{"ttl": "1 hour", "payload_columns": ["n"]}')"#);
+    session.run("SELECT public.vcache_create_namespace('again', 'public.docs', 'embedding', metric => '<->')");
+    let found = session.answer("SELECT * FROM public.vcache_search('again', '[1,2,3]'::pg_catalog.text, 10)");
+    harness::assert_same(&found, &plain, 10);
+    session.rows("SELECT * FROM public.vcache_stats");
+    session.rows("SELECT * FROM public.vcache_namespaces");
+    session.run("SELECT public.vcache_drop_namespace('again')");
+}

@@ -1,0 +1,138 @@
+//! vcache_alter_namespace, and the settings of a namespace's searches.
+
+use harness::{Session, Source};
+
+use crate::stand;
+
+fn shown(session: &mut Session, column: &str) -> Option<String> {
+    session.rows(&format!("SELECT {column} FROM vcache_namespaces WHERE namespace = 'docs'"))[0][0].clone()
+}
+
+#[test]
+fn an_option_that_is_present_is_set_and_a_null_resets_it() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 30, 3);
+    source.register(&mut session, "docs", "");
+    for (option, value, expected) in [
+        ("ttl", r#""1 hour""#, "01:00:00"),
+        ("fetch_k", "50", "50"),
+        ("payload_columns", r#"["title", "n"]"#, "{title,n}"),
+        ("search_settings", r#"{"ruvector.hnsw_ef_search": "150"}"#, r#"{"ruvector.hnsw_ef_search": "150"}"#),
+    ] {
+        assert_eq!(shown(&mut session, option), None, "{option}");
+        session.run(&format!("SELECT vcache_alter_namespace('docs', '{{\"{option}\": {value}}}')"));
+        assert_eq!(shown(&mut session, option).as_deref(), Some(expected), "{option}");
+        // Another option leaves it as it is.
+        session.run("SELECT vcache_alter_namespace('docs', '{}')");
+        assert_eq!(shown(&mut session, option).as_deref(), Some(expected), "{option}");
+        source.assert_search(&mut session, "docs", "[1,2,3]", 5);
+        session.run(&format!("SELECT vcache_alter_namespace('docs', '{{\"{option}\": null}}')"));
+        assert_eq!(shown(&mut session, option), None, "{option}");
+    }
+    session.run(r#"SELECT vcache_alter_namespace('docs', '{"ttl": "1 day", "fetch_k": 100}')"#);
+    assert_eq!(
+        (shown(&mut session, "ttl").as_deref(), shown(&mut session, "fetch_k").as_deref()),
+        (Some("1 day"), Some("100"))
+    );
+}
+
+#[test]
+fn what_is_no_option_is_refused_and_changes_nothing() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 30, 3);
+    source.register(&mut session, "docs", "ttl => '1 hour'");
+    for (options, sqlstate) in [
+        (r#"'{"ttl": "2 hours", "colour": "red"}'"#, "22"),
+        (r#"'{"ttl": "2 hours", "fetch_k": 0}'"#, "22"),
+        (r#"'{"ttl": "2 hours", "fetch_k": "many"}'"#, "22"),
+        (r#"'{"ttl": "soon"}'"#, "22"),
+        (r#"'{"ttl": "-1 hour"}'"#, "22"),
+        (r#"'{"ttl": "2 hours", "payload_columns": ["nothing"]}'"#, "42703"),
+        (r#"'{"ttl": "2 hours", "freshness": "exact"}'"#, ""),
+        (r#"'{"ttl": "2 hours", "search_settings": {"work_mem": "1GB"}}'"#, ""),
+        ("'[]'", "22"),
+        ("'\"ttl\"'", "22"),
+        ("NULL", "22"),
+    ] {
+        let failure = session.fails(&format!("SELECT vcache_alter_namespace('docs', {options})"));
+        assert!(failure.sqlstate.starts_with(sqlstate), "{options}: {failure:?}");
+        assert_eq!(shown(&mut session, "ttl").as_deref(), Some("01:00:00"), "{options}");
+    }
+    session.fails(r#"SELECT vcache_alter_namespace('nowhere', '{"ttl": "1 hour"}')"#).assert("42704", &["nowhere"]);
+}
+
+#[test]
+fn an_altered_namespace_meets_no_older_entry_and_every_session_sees_it_at_once() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 30, 3);
+    source.register(&mut session, "docs", "");
+    let mut other = database.session();
+    assert_eq!(other.search("docs", "[1,2,3]", 1)[0].payload, None);
+    session.run(r#"SELECT vcache_alter_namespace('docs', '{"payload_columns": ["id", "n"]}')"#);
+    for session in [&mut other, &mut session] {
+        let row = &session.search("docs", "[1,2,3]", 1)[0];
+        let n = row.id.parse::<i64>().expect("number") % 7;
+        assert_eq!(row.payload.as_deref(), Some(format!("{{\"n\": {n}, \"id\": {}}}", row.id).as_str()));
+    }
+    session.run(r#"SELECT vcache_alter_namespace('docs', '{"payload_columns": null}')"#);
+    assert_eq!(other.search("docs", "[1,2,3]", 1)[0].payload, None);
+}
+
+#[test]
+fn search_settings_hold_for_the_engines_query_alone() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 400, 64);
+    source.index(&mut session);
+    source.register(&mut session, "narrow", "");
+    source.register(&mut session, "wide", r#"search_settings => '{"ruvector.hnsw_ef_search": 400}'"#);
+    session.run("SET enable_seqscan = off");
+    let query = source.query(1);
+    // RuVector's index yields as many rows as it was told to search for, and at least 100.
+    for _ in 0..2 {
+        assert_eq!(session.search("narrow", &query, 300).len(), 100);
+        let wide = session.search("wide", &query, 300).len();
+        assert!(wide > 200, "{wide} rows");
+        assert_eq!(session.value("SHOW ruvector.hnsw_ef_search"), "40");
+    }
+    // They go before the session's own.
+    session.run("SET ruvector.hnsw_ef_search = 120");
+    assert_eq!(session.search("narrow", &query, 300).len(), 120);
+    assert!(session.search("wide", &query, 300).len() > 200);
+    assert_eq!(session.value("SHOW ruvector.hnsw_ef_search"), "120");
+}
+
+#[test]
+fn search_settings_are_the_engines_alone() {
+    let database = stand().database();
+    let mut session = database.session();
+    Source::docs(&mut session, 5, 3);
+    let refused = [
+        r#"{"work_mem": "1GB"}"#,
+        r#"{"search_path": "elsewhere"}"#,
+        r#"{"role": "postgres"}"#,
+        r#"{"session_authorization": "postgres"}"#,
+        r#"{"row_security": "off"}"#,
+        r#"{"vcache.enabled": "off"}"#,
+        r#"{"pg_stat_statements.track": "none"}"#,
+        r#"{"ruvector": "1"}"#,
+        r#"{"ruvector.": "1"}"#,
+        r#"{"ruvectorx.y": "1"}"#,
+        r#"{"ruvector.hnsw_ef_search": 200, "session_replication_role": "replica"}"#,
+        r#"{"ruvector.hnsw_ef_search": [200]}"#,
+        r#"{"ruvector.hnsw_ef_search": null}"#,
+        "[]",
+        "200",
+        r#""ruvector.hnsw_ef_search""#,
+    ];
+    let create = |settings: &str| {
+        format!(
+            "SELECT vcache_create_namespace('n', 'docs', 'embedding', metric => 'l2', search_settings => '{settings}')"
+        )
+    };
+    session.refuses(refused.iter().map(|settings| (create(settings), "", [].as_slice())));
+    assert_eq!(session.number("SELECT count(*) FROM vcache_namespaces"), 0);
+}

@@ -1,0 +1,143 @@
+//! Namespaces that are the rows of one value of a column, by exact name and by pattern.
+
+use harness::{Database, Session, Source, assert_same, ids};
+
+use crate::stand;
+
+/// A table of 120 rows of several tenants, and rows of none.
+fn notes(session: &mut Session, kind: &str, tenants: &[&str]) -> Source {
+    let mut source = Source::create(session, "origin", 120, 64);
+    session.run(&format!("CREATE TABLE notes (id int PRIMARY KEY, tenant {kind}, embedding ruvector(64))"));
+    let list: Vec<String> = tenants.iter().map(|tenant| format!("'{}'", tenant.replace('\'', "''"))).collect();
+    session.run(&format!(
+        "INSERT INTO notes SELECT id, (ARRAY[{}, NULL]::{kind}[])[id % {} + 1], embedding FROM origin",
+        list.join(", "),
+        tenants.len() + 1
+    ));
+    source.table = "notes".to_owned();
+    source
+}
+
+fn register(session: &mut Session, namespace: &str) {
+    session.run(&format!("SELECT vcache_create_namespace('{namespace}', 'notes', 'embedding', metric => 'l2', namespace_column => 'tenant')"));
+}
+
+/// Searches twice and asserts the rows of one tenant.
+fn assert_tenant(session: &mut Session, source: &Source, namespace: &str, condition: &str) {
+    for _ in 0..2 {
+        let query = source.query(1);
+        let found = session.search(namespace, &query, 10);
+        assert!(!found.is_empty(), "{namespace}");
+        assert_same(&found, &source.plain_where(session, &query, 10, condition), 10);
+    }
+}
+
+fn outcomes(database: &Database, namespace: &str) -> (i64, i64, i64) {
+    database.stats(namespace).outcomes()
+}
+
+#[test]
+fn an_exact_name_is_the_rows_that_hold_it() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = notes(&mut session, "text", &["acme", "globex", "O'Neil \"& co\""]);
+    register(&mut session, "acme");
+    register(&mut session, "O''Neil \"& co\"");
+    assert_tenant(&mut session, &source, "acme", "tenant = 'acme'");
+    assert_tenant(&mut session, &source, "O'Neil \"& co\"", "tenant = 'O''Neil \"& co\"'");
+    assert_eq!(outcomes(&database, "acme"), (1, 1, 0));
+    // Registered or not: only what is registered is searched.
+    session.fails("SELECT * FROM vcache_search('globex', '[1]')").assert("42704", &["globex"]);
+}
+
+#[test]
+fn a_pattern_is_all_names_that_begin_so() {
+    let database = stand().database();
+    let mut session = database.session();
+    let tenants = ["acme", "acme/eu", "100%", "_", "*", "ü", "a\\b", "' OR true --"];
+    let source = notes(&mut session, "text", &tenants);
+    register(&mut session, "docs/*");
+    for tenant in tenants {
+        let literal = tenant.replace('\'', "''");
+        assert_tenant(&mut session, &source, &format!("docs/{tenant}"), &format!("tenant = '{literal}'"));
+        // Counted under the name that was called.
+        assert_eq!(outcomes(&database, &format!("docs/{tenant}")), (1, 1, 0), "{tenant}");
+    }
+    for _ in 0..2 {
+        assert!(session.search("docs/nobody", &source.query(1), 10).is_empty());
+        assert!(session.search("docs/", &source.query(1), 10).is_empty());
+    }
+    for other in ["docs", "doc/acme", "Docs/acme", "acme"] {
+        session.fails(&format!("SELECT * FROM vcache_search('{other}', '{}')", source.query(1))).assert("42704", &[]);
+    }
+}
+
+#[test]
+fn the_exact_name_wins_and_then_the_longest_pattern() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = notes(&mut session, "text", &["acme", "a/acme", "a/b/acme", "a/b/c"]);
+    register(&mut session, "*");
+    assert_tenant(&mut session, &source, "a/b/acme", "tenant = 'a/b/acme'");
+    assert_tenant(&mut session, &source, "acme", "tenant = 'acme'");
+    register(&mut session, "a/*");
+    assert_tenant(&mut session, &source, "acme", "tenant = 'acme'");
+    assert_tenant(&mut session, &source, "a/acme", "tenant = 'acme'");
+    assert!(session.search("a/b/acme", &source.query(1), 10).is_empty());
+    register(&mut session, "a/b/*");
+    assert_tenant(&mut session, &source, "a/b/acme", "tenant = 'acme'");
+    register(&mut session, "a/b/c");
+    assert_tenant(&mut session, &source, "a/b/c", "tenant = 'a/b/c'");
+    // An exact one without a column is the whole table.
+    session.run("SELECT vcache_create_namespace('a/b/acme', 'notes', 'embedding', metric => 'l2')");
+    assert_tenant(&mut session, &source, "a/b/acme", "true");
+    for gone in ["a/b/acme", "a/b/*"] {
+        session.run(&format!("SELECT vcache_drop_namespace('{gone}')"));
+    }
+    assert!(session.search("a/b/acme", &source.query(1), 10).is_empty());
+    session.run("SELECT vcache_drop_namespace('a/*')");
+    assert_tenant(&mut session, &source, "a/b/acme", "tenant = 'a/b/acme'");
+}
+
+#[test]
+fn the_rest_of_the_name_is_cast_to_the_columns_type() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = notes(&mut session, "int", &["7", "-42"]);
+    register(&mut session, "n/*");
+    register(&mut session, "7");
+    assert_tenant(&mut session, &source, "n/7", "tenant = 7");
+    assert_tenant(&mut session, &source, "n/-42", "tenant = -42");
+    assert_tenant(&mut session, &source, "7", "tenant = 7");
+    for bad in ["n/seven", "n/", "n/7 OR true", "n/99999999999"] {
+        session.fails(&format!("SELECT * FROM vcache_search('{bad}', '{}')", source.query(1))).assert("22", &[]);
+    }
+    session.run("DROP TABLE notes, origin");
+
+    let database = stand().database();
+    let mut session = database.session();
+    let source =
+        notes(&mut session, "uuid", &["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "00000000-0000-0000-0000-000000000000"]);
+    register(&mut session, "u:*");
+    for name in [
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+        "{a0eebc999c0b4ef8bb6d6bb9bd380a11}",
+    ] {
+        assert_tenant(&mut session, &source, &format!("u:{name}"), "tenant = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'");
+    }
+}
+
+#[test]
+fn tenants_never_meet_each_others_entries() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = notes(&mut session, "text", &["a", "b"]);
+    register(&mut session, "t/*");
+    let query = source.query(5);
+    let a = session.search("t/a", &query, 20);
+    let b = session.search("t/b", &query, 20);
+    assert!(ids(&a).iter().all(|id| !ids(&b).contains(id)));
+    assert_eq!((session.search("t/a", &query, 20), session.search("t/b", &query, 20)), (a, b));
+    assert_eq!((outcomes(&database, "t/a"), outcomes(&database, "t/b")), ((1, 1, 0), (1, 1, 0)));
+}

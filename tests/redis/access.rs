@@ -1,0 +1,126 @@
+//! How Redis is reached: address, password, user, database; and that secrets stay secret.
+
+use harness::{Redis, Stand};
+
+use crate::{assert_searches, prepared};
+
+/// A password with everything that a URL must escape.
+const PASSWORD: &str = "p@ss:w/o?r#d%41&x=ü";
+const ESCAPED: &str = "p%40ss%3Aw%2Fo%3Fr%23d%2541%26x%3D%C3%BC";
+
+/// Searches through a URL; one miss and two hits, without an error.
+fn assert_works(url: &str) {
+    let server = Stand::setup(url).start();
+    let database = server.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, [1, 1]);
+    assert_searches(&mut database.session(), &source, [1]);
+    let stats = database.stats("docs");
+    assert_eq!((stats.outcomes(), stats.stores, stats.redis_errors), ((2, 1, 0), 1, 0), "{url}");
+}
+
+/// A user that may do what vcache needs, and nothing else.
+fn guarded() -> Redis {
+    let password = format!(">{PASSWORD}");
+    Redis::start_with(&["--user", "reader", "on", &password, "~vcache:*", "+get", "+set", "+select"], None)
+}
+
+#[test]
+fn over_tcp_and_over_a_unix_socket() {
+    let redis = Redis::start();
+    assert_works(&redis.url());
+    assert_works(&format!("redis://127.0.0.1:{}", redis.port()));
+    assert_works(&format!("redis://localhost:{}/0", redis.port()));
+    assert_works(&format!("redis+unix://{}", redis.socket().display()));
+}
+
+#[test]
+fn in_a_database_of_its_own() {
+    let redis = Redis::start();
+    assert_works(&format!("redis://127.0.0.1:{}/3", redis.port()));
+    assert_eq!((redis.keys_of(0).len(), redis.keys_of(3).len()), (0, 1));
+    assert_works(&format!("redis+unix://{}?db=7", redis.socket().display()));
+    assert_eq!((redis.keys_of(0).len(), redis.keys_of(7).len()), (0, 1));
+}
+
+#[test]
+fn with_a_password() {
+    let redis = Redis::start_with(&["--requirepass", "plain-secret"], Some("plain-secret"));
+    assert_works(&format!("redis://:plain-secret@127.0.0.1:{}/0", redis.port()));
+    assert_works(&format!("redis://default:plain-secret@127.0.0.1:{}/2", redis.port()));
+    assert_works(&format!("redis+unix://{}?pass=plain-secret", redis.socket().display()));
+    assert_eq!((redis.keys_of(0).len(), redis.keys_of(2).len()), (2, 1));
+}
+
+#[test]
+fn as_a_user_with_few_rights_and_a_password_that_must_be_escaped() {
+    let redis = guarded();
+    assert_works(&format!("redis://reader:{ESCAPED}@127.0.0.1:{}/0", redis.port()));
+    assert_works(&format!("redis://reader:{ESCAPED}@127.0.0.1:{}/5", redis.port()));
+    assert_works(&format!("redis+unix://{}?user=reader&pass={ESCAPED}", redis.socket().display()));
+    assert_eq!((redis.keys_of(0).len(), redis.keys_of(5).len()), (2, 1));
+}
+
+#[test]
+fn a_wrong_password_fails_no_search_and_stays_secret() {
+    let redis = guarded();
+    let secret = "Tr0ub4dor-and-3";
+    for url in [
+        format!("redis://reader:{secret}@127.0.0.1:{}/0", redis.port()),
+        format!("redis://{secret}:x@127.0.0.1:{}/0", redis.port()),
+        format!("redis+unix://{}?user=reader&pass={secret}", redis.socket().display()),
+        // Nobody listens.
+        format!("redis://reader:{secret}@127.0.0.1:1/0"),
+        // No URL at all.
+        format!("redis//reader:{secret}@127.0.0.1:1/0"),
+        format!("redis://reader:{secret}@127.0.0.1:99999/0"),
+    ] {
+        // Everything that PostgreSQL can log, it logs.
+        let server = Stand::setup("").set("log_min_messages", "debug5").set("log_error_verbosity", "verbose").start();
+        server.reload_with("vcache.redis_url", &url);
+        let database = server.database();
+        let (mut session, source) = prepared(&database);
+        session.run("SET client_min_messages = debug5");
+        assert_searches(&mut session, &source, [1, 1, 2]);
+        let stats = database.stats("docs");
+        let (hits, misses, bypasses) = stats.outcomes();
+        assert_eq!((hits, misses + bypasses, stats.stores), (0, 3, 0), "{url}");
+        let said = session.notices();
+        assert!(said.iter().all(|notice| !notice.message.contains(secret)), "{url}: told to the client");
+        session.run("GRANT SELECT ON docs TO PUBLIC");
+        let role = database.role("role", "");
+        let mut roles = database.session_as(&role);
+        roles.run("SET client_min_messages = debug5");
+        assert_searches(&mut roles, &source, [1]);
+        let views = roles.rows("SELECT * FROM vcache_namespaces").concat();
+        assert!(views.into_iter().flatten().all(|value| !value.contains(secret)));
+        let settings = roles.column("SELECT setting FROM pg_settings WHERE setting IS NOT NULL");
+        assert!(settings.iter().all(|value| !value.contains(secret)), "{url}: shown in pg_settings");
+        assert!(roles.notices().iter().all(|notice| !notice.message.contains(secret)));
+        drop((session, roles));
+        server.stop(harness::Stop::Fast);
+        // PostgreSQL itself tells the log of a reload what a setting has become: its line is not vcache's.
+        let log = server.log();
+        let told: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains(secret))
+            .filter(|line| {
+                !line.contains("parameter \"vcache.redis_url\" changed to")
+                    && !line.contains("invalid value for parameter")
+            })
+            .collect();
+        assert!(told.is_empty(), "{url}: {told:?}");
+    }
+}
+
+#[test]
+fn a_user_without_rights_fails_no_search() {
+    let redis = Redis::start_with(&["--user", "nobody", "on", ">secret", "~*", "-@all"], None);
+    let server = Stand::setup(&format!("redis://nobody:secret@127.0.0.1:{}/0", redis.port())).start();
+    let database = server.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, [1, 1]);
+    let stats = database.stats("docs");
+    assert!(stats.redis_errors > 0, "{stats:?}");
+    assert_eq!((stats.hits, stats.stores, stats.engine_errors), (0, 0, 0));
+}

@@ -1,0 +1,144 @@
+//! Redis that hangs: it accepts connections and never answers.
+
+use std::time::{Duration, Instant};
+
+use harness::{Session, Stand, until};
+
+use crate::{assert_searches, prepared};
+
+/// A server whose searches give up on Redis soon, or only after a minute.
+fn stand(timeout: &str) -> Stand {
+    Stand::start_with(|setup| setup.set("vcache.redis_timeout", timeout).set("vcache.redis_connect_timeout", timeout))
+}
+
+#[test]
+fn a_search_answers_within_its_deadlines() {
+    let stand = stand("100ms");
+    let database = stand.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, [1]);
+    stand.redis.pause();
+    let before = database.stats("docs");
+    let mut fresh = database.session();
+    let start = Instant::now();
+    // A connection that stands and one that must be made; a vector that is kept and others.
+    assert_searches(&mut session, &source, [1, 2, 3]);
+    assert_searches(&mut fresh, &source, [1, 2, 3]);
+    // Six searches of at most 0.2 s each; the bound is on hanging, for a busy machine.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    let after = database.stats("docs");
+    assert_eq!(after.hits, before.hits);
+    assert!(after.redis_timeouts > before.redis_timeouts, "{after:?}");
+
+    stand.redis.resume();
+    // What was asked of a connection that timed out is never taken for the answer to something else.
+    assert_searches(&mut session, &source, [5, 4, 3, 2, 1, 2, 3, 4, 5]);
+    assert_searches(&mut fresh, &source, [3, 2, 1, 4, 5]);
+    assert!(database.stats("docs").hits > after.hits);
+}
+
+#[test]
+fn replies_that_come_too_late_reach_nobody() {
+    let stand = stand("100ms");
+    let database = stand.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, 0..6);
+    for round in 0..6 {
+        stand.redis.pause();
+        assert_searches(&mut session, &source, [round]);
+        stand.redis.resume();
+        assert_searches(&mut session, &source, (0..6).chain([(round + 1) % 6, round]));
+    }
+    let stats = database.stats("docs");
+    stats.outcomes();
+    assert!(stats.hits >= 30, "{stats:?}");
+}
+
+/// Starts a search that hangs in Redis for as long as a minute, ends it from elsewhere, and gives what became of it.
+fn interrupted(stand: &Stand, end: &str) -> (harness::Failure, Duration) {
+    let database = stand.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, [1]);
+    let mut other = database.session();
+    stand.redis.pause();
+    let result = std::thread::scope(|scope| {
+        let pid = session.pid();
+        let query = source.query(2);
+        let searching = scope.spawn(move || session.fails(&format!("SELECT * FROM vcache_search('docs', '{query}')")));
+        until("the search waits for Redis", || waits(&mut other, pid));
+        let start = Instant::now();
+        assert_eq!(other.value(&format!("SELECT {end}({pid})")), "t");
+        let failure = searching.join().expect("thread");
+        until("the backend has obeyed", || !waits(&mut other, pid));
+        (failure, start.elapsed())
+    });
+    stand.redis.resume();
+    let mut session = database.session();
+    assert_searches(&mut session, &source, [1, 2, 2]);
+    database.stats("docs").outcomes();
+    result
+}
+
+/// Whether a backend is in a statement and waits for something that is no lock.
+fn waits(session: &mut Session, pid: i64) -> bool {
+    session.number(&format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND state = 'active' AND wait_event IS NOT NULL \
+         AND wait_event_type NOT IN ('Lock', 'LWLock', 'IO')"
+    )) == 1
+}
+
+#[test]
+fn a_cancel_acts_at_once() {
+    let stand = stand("60s");
+    let (failure, passed) = interrupted(&stand, "pg_cancel_backend");
+    failure.assert("57014", &["canceling statement"]);
+    assert!(passed < Duration::from_secs(20), "{passed:?}");
+}
+
+#[test]
+fn a_termination_acts_at_once() {
+    let stand = stand("60s");
+    let (failure, passed) = interrupted(&stand, "pg_terminate_backend");
+    // The reason may be lost with the connection.
+    assert!(failure.sqlstate == "57P01" || failure.sqlstate.is_empty(), "{failure:?}");
+    assert!(passed < Duration::from_secs(20), "{passed:?}");
+}
+
+#[test]
+fn a_statement_timeout_acts_at_once() {
+    let stand = stand("60s");
+    let database = stand.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, [1]);
+    stand.redis.pause();
+    session.run("SET statement_timeout = '300ms'");
+    let start = Instant::now();
+    session
+        .fails(&format!("SELECT * FROM vcache_search('docs', '{}')", source.query(1)))
+        .assert("57014", &["statement timeout"]);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    stand.redis.resume();
+    session.run("RESET statement_timeout");
+    assert_searches(&mut session, &source, [2, 1, 1, 2]);
+}
+
+#[test]
+fn a_server_stops_while_searches_hang() {
+    let stand = stand("60s");
+    let database = stand.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, [1]);
+    let mut other = database.session();
+    stand.redis.pause();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let pid = session.pid();
+        let query = source.query(2);
+        let searching = scope.spawn(move || session.fails(&format!("SELECT * FROM vcache_search('docs', '{query}')")));
+        until("the search waits for Redis", || waits(&mut other, pid));
+        stand.server.stop(harness::Stop::Fast);
+        searching.join().expect("thread");
+    });
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    stand.redis.resume();
+}
