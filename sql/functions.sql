@@ -55,20 +55,73 @@ LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'vcache_drop_namespace';
 
--- What vcache_stats shows, as it stands in shared memory. A NULL namespace is all those that found no slot of their own.
+-- What a search with these arguments would do, and why. It asks no engine, changes nothing and counts as nothing.
+CREATE FUNCTION @extschema@.vcache_explain(
+    namespace text,
+    vector text,
+    top_k integer DEFAULT 10,
+    ttl interval DEFAULT NULL,
+    OUT outcome text,
+    OUT tier text,
+    OUT reason text,
+    OUT age interval,
+    OUT expires_in interval,
+    OUT key text,
+    OUT key_parts jsonb
+) RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1 COST 100
+AS 'MODULE_PATHNAME', 'vcache_explain';
+
+CREATE FUNCTION @extschema@.vcache_explain(
+    namespace text,
+    vector anyelement,
+    top_k integer DEFAULT 10,
+    ttl interval DEFAULT NULL,
+    OUT outcome text,
+    OUT tier text,
+    OUT reason text,
+    OUT age interval,
+    OUT expires_in interval,
+    OUT key text,
+    OUT key_parts jsonb
+) RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1 COST 100
+AS 'MODULE_PATHNAME', 'vcache_explain';
+
+CREATE FUNCTION @extschema@.vcache_invalidate(namespace text DEFAULT NULL) RETURNS void
+LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'vcache_invalidate';
+
+-- How the parts are: status ok, degraded, down or off. It asks Redis.
+CREATE FUNCTION @extschema@.vcache_health(OUT component text, OUT status text, OUT detail text) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 3 COST 1000
+AS 'MODULE_PATHNAME', 'vcache_health';
+
+-- What vcache_stats shows, as it stands in shared memory; times in milliseconds. A NULL namespace is all those that found no slot of
+-- their own.
 CREATE FUNCTION @extschema@.vcache_stats_rows(
     OUT namespace text,
     OUT redis_hits bigint,
-    OUT misses bigint,
-    OUT bypasses bigint,
+    OUT misses_cold bigint,
+    OUT misses_expired bigint,
+    OUT misses_short bigint,
+    OUT misses_unreachable bigint,
+    OUT bypasses_disabled bigint,
+    OUT bypasses_ttl bigint,
+    OUT bypasses_row_security bigint,
+    OUT bypasses_written bigint,
     OUT stores bigint,
     OUT redis_errors bigint,
     OUT redis_timeouts bigint,
     OUT engine_errors bigint,
+    OUT total_hit_time double precision,
+    OUT total_miss_time double precision,
+    OUT total_bypass_time double precision,
     OUT stats_reset timestamptz
 ) RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10
-AS 'MODULE_PATHNAME', 'vcache_stats_rows';
+AS 'MODULE_PATHNAME', 'vcache_stats_rows_0_2';
 
 CREATE FUNCTION @extschema@.vcache_stats_reset(namespace text DEFAULT NULL) RETURNS void
 LANGUAGE c VOLATILE

@@ -2,7 +2,8 @@
 -- checks that the caller owns the source.
 
 -- All may see what is registered: pg_dump of any role carries the table.
-GRANT SELECT ON @extschema@.vcache_namespace, @extschema@.vcache_namespaces, @extschema@.vcache_stats TO PUBLIC;
+GRANT SELECT ON @extschema@.vcache_namespace, @extschema@.vcache_namespaces, @extschema@.vcache_stats, @extschema@.vcache_stats_total
+TO PUBLIC;
 
 REVOKE ALL ON @extschema@.vcache_secret FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.vcache_stats_reset(text) FROM PUBLIC;

@@ -38,17 +38,32 @@ LEFT JOIN LATERAL (
 
 CREATE VIEW @extschema@.vcache_stats AS
 SELECT coalesce(s.namespace, '(others)') AS namespace,
-       s.redis_hits + s.misses + s.bypasses AS lookups,
+       s.redis_hits + o.misses + o.bypasses AS lookups,
        s.redis_hits,
-       s.misses,
-       s.bypasses,
+       o.misses,
+       s.misses_cold,
+       s.misses_expired,
+       s.misses_short,
+       s.misses_unreachable,
+       o.bypasses,
+       s.bypasses_disabled,
+       s.bypasses_ttl,
+       s.bypasses_row_security,
+       s.bypasses_written,
        s.stores,
        s.redis_errors,
        s.redis_timeouts,
        s.engine_errors,
-       s.redis_hits::double precision / nullif(s.redis_hits + s.misses + s.bypasses, 0) AS hit_rate,
+       s.total_hit_time,
+       s.total_miss_time,
+       s.total_bypass_time,
+       s.redis_hits::double precision / nullif(s.redis_hits + o.misses + o.bypasses, 0) AS hit_rate,
        s.stats_reset
 FROM @extschema@.vcache_stats_rows() s
+CROSS JOIN LATERAL (
+    SELECT s.misses_cold + s.misses_expired + s.misses_short + s.misses_unreachable AS misses,
+           s.bypasses_disabled + s.bypasses_ttl + s.bypasses_row_security + s.bypasses_written AS bypasses
+) o
 -- The counters of a namespace outlive it; only what is registered is shown.
 WHERE s.namespace IS NULL
    OR EXISTS (
@@ -56,3 +71,27 @@ WHERE s.namespace IS NULL
        WHERE CASE WHEN n.is_pattern THEN starts_with(s.namespace, n.prefix) ELSE s.namespace = n.prefix END
    )
 ORDER BY s.namespace NULLS LAST;
+
+CREATE VIEW @extschema@.vcache_stats_total AS
+SELECT coalesce(sum(lookups), 0)::bigint AS lookups,
+       coalesce(sum(redis_hits), 0)::bigint AS redis_hits,
+       coalesce(sum(misses), 0)::bigint AS misses,
+       coalesce(sum(misses_cold), 0)::bigint AS misses_cold,
+       coalesce(sum(misses_expired), 0)::bigint AS misses_expired,
+       coalesce(sum(misses_short), 0)::bigint AS misses_short,
+       coalesce(sum(misses_unreachable), 0)::bigint AS misses_unreachable,
+       coalesce(sum(bypasses), 0)::bigint AS bypasses,
+       coalesce(sum(bypasses_disabled), 0)::bigint AS bypasses_disabled,
+       coalesce(sum(bypasses_ttl), 0)::bigint AS bypasses_ttl,
+       coalesce(sum(bypasses_row_security), 0)::bigint AS bypasses_row_security,
+       coalesce(sum(bypasses_written), 0)::bigint AS bypasses_written,
+       coalesce(sum(stores), 0)::bigint AS stores,
+       coalesce(sum(redis_errors), 0)::bigint AS redis_errors,
+       coalesce(sum(redis_timeouts), 0)::bigint AS redis_timeouts,
+       coalesce(sum(engine_errors), 0)::bigint AS engine_errors,
+       coalesce(sum(total_hit_time), 0) AS total_hit_time,
+       coalesce(sum(total_miss_time), 0) AS total_miss_time,
+       coalesce(sum(total_bypass_time), 0) AS total_bypass_time,
+       sum(redis_hits)::double precision / nullif(sum(lookups), 0)::double precision AS hit_rate,
+       min(stats_reset) AS stats_reset
+FROM @extschema@.vcache_stats;

@@ -19,8 +19,11 @@ use std::ffi::{CStr, CString};
 use std::rc::Rc;
 use vcache_core::codec::{Answer, Row};
 
-/// The most dimensions that RuVector's type takes (ruvector-postgres 2.0.6, `src/lib.rs`).
+/// The most dimensions that a vector takes, in RuVector (2.0.6, `src/lib.rs`) and in pgvector (0.8.0, `src/vector.h`).
 pub const MAX_DIMENSIONS: usize = 16_000;
+
+/// The engines: an extension, and its type of vectors. Both have one form in memory (see `pg::varlena`).
+const ENGINES: [(&str, &str); 2] = [("ruvector", "ruvector"), ("vector", "vector")];
 
 /// What begins the names of the engines' settings.
 const SETTINGS: [&str; 3] = ["ruvector.", "hnsw.", "ivfflat."];
@@ -52,6 +55,13 @@ pub fn changes_answers(name: &str) -> bool {
     name.starts_with("enable_") || is_engine_setting(name)
 }
 
+/// The engines of this database, each with its version.
+pub fn installed() -> Vec<String> {
+    let extensions =
+        ENGINES.iter().filter_map(|(extension, _)| catalog::extension(catalog::extension_named(extension)));
+    extensions.map(|(name, version)| format!("{name} {version}")).collect()
+}
+
 /// The extension that searches a column, known by the column's type.
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -67,7 +77,8 @@ impl Engine {
         let not_a_vector = || Error::NotAVector { column: column.name.clone(), kind: catalog::type_text(column.kind) };
         let (name, schema) = catalog::type_name(column.kind).ok_or_else(not_a_vector)?;
         let extension = catalog::extension_of_type(column.kind);
-        if name != "ruvector" || extension == pg_sys::InvalidOid {
+        let known = catalog::extension(extension).is_some_and(|(extension, _)| ENGINES.contains(&(&extension, &name)));
+        if !known {
             return Err(not_a_vector());
         }
         Ok(Self { vector_type: column.kind, schema: catalog::schema_name(schema), extension })

@@ -222,7 +222,7 @@ impl Error {
             Self::NotAVector { column, kind } => hint(
                 Code::ERRCODE_DATATYPE_MISMATCH,
                 format!("column \"{column}\" has type {kind}, which is not a vector"),
-                "The vector's column is of type ruvector.",
+                "The vector's column is of RuVector's type ruvector or pgvector's type vector.",
             ),
             Self::NoPrimaryKey(table) => hint(
                 Code::ERRCODE_INVALID_TABLE_DEFINITION,

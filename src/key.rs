@@ -5,25 +5,27 @@ use crate::error::Error;
 use crate::namespace::Definition;
 use crate::pg::{catalog, guc, scan, scan::Table, varlena};
 use pgrx::pg_sys::Oid;
+use serde_json::{Map, Value as JsonValue, json};
 use std::cell::RefCell;
 use std::rc::Rc;
 use vcache_core::codec::FORMAT;
 use vcache_core::key::{CacheKey, KeyBuilder, Secret};
 
-/// The parts of a key. The numbers are part of the key, too: a new meaning takes a new number.
-mod part {
-    pub const FORMAT: u8 = 1;
-    pub const SYSTEM: u8 = 2;
-    pub const DATABASE: u8 = 3;
-    pub const NAMESPACE: u8 = 4;
-    pub const REVISION: u8 = 5;
-    pub const ENGINE: u8 = 6;
-    pub const ENGINE_VERSION: u8 = 7;
-    pub const SHAPE: u8 = 8;
-    pub const SETTING: u8 = 9;
-    pub const SETTING_VALUE: u8 = 10;
-    pub const VECTOR: u8 = 11;
-}
+/// A part of a key: its number, which goes into the hash, so that a new meaning takes a new number; and its name in
+/// `vcache_explain`.
+struct Part(u8, &'static str);
+
+const FORMAT_PART: Part = Part(1, "format");
+const SYSTEM: Part = Part(2, "system_identifier");
+const DATABASE: Part = Part(3, "database");
+const NAMESPACE: Part = Part(4, "namespace");
+const REVISION: Part = Part(5, "revision");
+const ENGINE: Part = Part(6, "engine");
+const ENGINE_VERSION: Part = Part(7, "engine_version");
+const SHAPE: Part = Part(8, "columns");
+const SETTING: Part = Part(9, "settings");
+const SETTING_VALUE: u8 = 10;
+const VECTOR: Part = Part(11, "vector");
 
 thread_local! {
     /// The database's secret, by the table it was read from: a re-created extension has another table.
@@ -47,23 +49,65 @@ pub fn secret(schema: Oid) -> Result<Rc<Secret>, Error> {
     Ok(secret)
 }
 
+/// What a part is.
+enum Value<'a> {
+    Number(u64),
+    Text(&'a str),
+    Setting(&'a str, &'a str),
+    Vector(&'a [f32]),
+}
+
+/// Hands out the parts of the key of a search for `vector` in the namespace that is called `name`.
+fn parts(name: &str, definition: &Definition, vector: &[f32], mut take: impl FnMut(Part, Value<'_>)) {
+    let (engine, version) = definition.engine.version();
+    take(FORMAT_PART, Value::Number(FORMAT.into()));
+    take(SYSTEM, Value::Number(catalog::system_identifier()));
+    take(DATABASE, Value::Number(catalog::database().to_u32().into()));
+    take(NAMESPACE, Value::Text(name));
+    take(REVISION, Value::Number(definition.revision as u64));
+    take(ENGINE, Value::Text(&engine));
+    take(ENGINE_VERSION, Value::Text(&version));
+    take(SHAPE, Value::Text(&definition.shape));
+    for (setting, value) in guc::changed(engine::changes_answers) {
+        take(SETTING, Value::Setting(&setting, &value));
+    }
+    take(VECTOR, Value::Vector(vector));
+}
+
 /// The key of a search for `vector` in the namespace that is called `name`.
 pub fn of(name: &str, definition: &Definition, vector: &[f32], secret: &Secret) -> CacheKey {
-    let (engine, version) = definition.engine.version();
-    let settings = guc::changed(engine::changes_answers);
     BUILDER.with_borrow_mut(|key| {
-        key.clear()
-            .number(part::FORMAT, FORMAT.into())
-            .number(part::SYSTEM, catalog::system_identifier())
-            .number(part::DATABASE, catalog::database().to_u32().into())
-            .part(part::NAMESPACE, name.as_bytes())
-            .number(part::REVISION, definition.revision as u64)
-            .part(part::ENGINE, engine.as_bytes())
-            .part(part::ENGINE_VERSION, version.as_bytes())
-            .part(part::SHAPE, definition.shape.as_bytes());
-        for (setting, value) in &settings {
-            key.part(part::SETTING, setting.as_bytes()).part(part::SETTING_VALUE, value.as_bytes());
-        }
-        key.floats(part::VECTOR, vector).finish(secret)
+        key.clear();
+        parts(name, definition, vector, |Part(number, _), value| {
+            match value {
+                Value::Number(value) => key.number(number, value),
+                Value::Text(text) => key.part(number, text.as_bytes()),
+                Value::Setting(setting, value) => {
+                    key.part(number, setting.as_bytes()).part(SETTING_VALUE, value.as_bytes())
+                }
+                Value::Vector(values) => key.floats(number, values),
+            };
+        });
+        key.finish(secret)
     })
+}
+
+/// The same parts for a person: a JSON object. Of the vector it tells dimensions and a hash, by which two can be compared.
+pub fn explained(name: &str, definition: &Definition, vector: &[f32], secret: &Secret) -> String {
+    let mut object = Map::new();
+    parts(name, definition, vector, |Part(number, label), value| match value {
+        // As text: a number in JSON may lose digits on its way through a client.
+        Value::Number(value) => drop(object.insert(label.into(), value.to_string().into())),
+        Value::Text(text) => drop(object.insert(label.into(), text.trim_end().into())),
+        Value::Setting(setting, value) => {
+            if let Some(settings) = object.entry(label).or_insert_with(|| Map::new().into()).as_object_mut() {
+                settings.insert(setting.into(), value.into());
+            }
+        }
+        Value::Vector(values) => {
+            let hash = KeyBuilder::default().floats(number, values).finish(secret);
+            object.insert(label.into(), json!({ "dimensions": values.len(), "hash": hash.to_string() }));
+        }
+    });
+    JsonValue::Object(object).to_string()
 }

@@ -8,7 +8,9 @@
 //! | `tier/` | places that hold entries |
 //! | `key.rs`, `vector.rs` | what names an entry; the vector in a call |
 //! | `access.rs` | who may see what |
-//! | `stats.rs`, `settings.rs`, `error.rs` | counters, settings, errors |
+//! | `explain.rs`, `health.rs` | what a search would do and why; how the parts are |
+//! | `outcome.rs`, `stats.rs` | how a search can end; counters |
+//! | `settings.rs`, `error.rs` | settings, errors |
 //! | `pg/` | everything that Rust cannot check |
 //!
 //! An arrow never points back up: `search` uses all the others, and none of them knows `search`. What needs no PostgreSQL is
@@ -17,8 +19,11 @@
 mod access;
 mod engine;
 mod error;
+mod explain;
+mod health;
 mod key;
 mod namespace;
+mod outcome;
 mod pg;
 mod search;
 mod settings;

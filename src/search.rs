@@ -10,6 +10,7 @@ use crate::access::{self, Sight};
 use crate::error::Error;
 use crate::key;
 use crate::namespace::{self, Definition, Found};
+use crate::outcome::{Bypass, Miss, Outcome};
 use crate::pg::function::{Call, Interval, sql_function};
 use crate::pg::result::Rows;
 use crate::pg::{catalog, random, time, varlena};
@@ -21,13 +22,15 @@ use pgrx::pg_sys::{Datum, panic::ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::cell::Cell;
 use std::ffi::CString;
+use std::rc::Rc;
+use std::time::Instant;
 use vcache_core::codec::{self, Answer, Damage, Entry, Header, Row};
 use vcache_core::key::{CacheKey, Secret};
 use vcache_core::ladder;
 
 sql_function!(vcache_search, pg_finfo_vcache_search, search);
 
-/// The arguments of `vcache_search`.
+/// The arguments of `vcache_search`, and of `vcache_explain`.
 mod argument {
     pub const NAMESPACE: usize = 0;
     pub const VECTOR: usize = 1;
@@ -40,14 +43,37 @@ const JITTER: f64 = 0.1;
 
 fn search(call: &Call) -> Datum {
     warn_without_preload();
-    match answer(call) {
-        Ok(rows) => rows.give(call),
+    let started = settings::track_timing().then(Instant::now);
+    match prepare(call).and_then(|query| Ok((query.counters, query.answer()?))) {
+        Ok((counters, (rows, outcome))) => {
+            counters.count_outcome(outcome, started.map(|started| started.elapsed()));
+            rows.give(call)
+        }
         Err(error) => error.raise(),
     }
 }
 
-/// The read path.
-fn answer(call: &Call) -> Result<Rows, Error> {
+/// A search that is known to be allowed, and where its answer may stand.
+pub struct Query<'a> {
+    pub name: &'a str,
+    pub top_k: u32,
+    /// In microseconds.
+    pub ttl: i64,
+    pub definition: Rc<Definition>,
+    pub values: Vec<f32>,
+    pub counters: Counters,
+    /// Where an entry would be, or why none is used.
+    pub place: Result<Place, Bypass>,
+}
+
+/// What an entry is called, and what its sum is made with.
+pub struct Place {
+    pub key: CacheKey,
+    pub secret: Rc<Secret>,
+}
+
+/// The first half of the read path: everything that is the same whether there is an entry or not.
+pub fn prepare(call: &Call) -> Result<Query<'_>, Error> {
     let name = call.text(argument::NAMESPACE).ok_or(Error::NullArgument("namespace"))?;
     let top_k = top_k(call)?;
 
@@ -61,74 +87,99 @@ fn answer(call: &Call) -> Result<Rows, Error> {
     // 3. Which vector is it?
     let values = vector::read(call, argument::VECTOR, &definition)?;
     let ttl = ttl(call, &definition)?;
-    let query = Query { name, definition: &definition, values: &values, counters };
 
-    // What is this role's or this transaction's alone is neither looked up nor stored.
-    if !settings::enabled() || ttl == 0 || sight == Sight::OwnRows || time::transaction_has_written() {
-        let answer = query.ask_engine(ladder::step(top_k), top_k as usize);
-        counters.count(Counter::Bypasses);
-        return Ok(rows(answer.rows()));
-    }
-
-    // 4. What is its entry called?
-    let secret = key::secret(call.schema())?;
-    let key = key::of(name, &definition, &values, &secret);
-
-    // 5. Does a tier hold it?
-    let lookup = redis::get(key, settings::max_entry_size());
-    let reachable = match lookup {
-        Lookup::Found(bytes) => {
-            let wanted = Wanted { key, name, top_k, ttl };
-            match wanted.rows(&bytes, &secret) {
-                Ok(Some(rows)) => {
-                    counters.count(Counter::RedisHits);
-                    return Ok(rows);
-                }
-                Ok(None) => {}
-                Err(_) => counters.count(Counter::RedisErrors),
-            }
-            true
-        }
-        Lookup::Absent => true,
-        Lookup::Unusable => {
-            counters.count(Counter::RedisErrors);
-            true
-        }
-        Lookup::Off => false,
-        Lookup::Failed(failure) => {
-            count_failure(counters, failure);
-            false
+    // 4. What is its entry called? What is this role's or this transaction's alone is neither looked up nor stored.
+    let bypass = match sight {
+        _ if !settings::enabled() => Some(Bypass::Disabled),
+        _ if ttl == 0 => Some(Bypass::Ttl),
+        Sight::OwnRows => Some(Bypass::RowSecurity),
+        Sight::AllRows if time::transaction_has_written() => Some(Bypass::Written),
+        Sight::AllRows => None,
+    };
+    let place = match bypass {
+        Some(bypass) => Err(bypass),
+        None => {
+            let secret = key::secret(call.schema())?;
+            Ok(Place { key: key::of(name, &definition, &values, &secret), secret })
         }
     };
-
-    // 6. The engine knows.
-    let k = ladder::step(top_k.max(definition.fetch_k.unwrap_or_else(settings::fetch_k)));
-    let computed_at = time::snapshot_time();
-    let answer = query.ask_engine(k, k as usize);
-    counters.count(Counter::Misses);
-
-    // 7. The next one shall find it. A tier that has just failed is not waited for a second time.
-    if reachable {
-        let header =
-            Header { key, namespace: name, computed_at, expires_at: computed_at.saturating_add(ttl), asked: k };
-        store(&header, &answer, &secret, counters);
-    }
-    Ok(rows(answer.rows().take(top_k as usize)))
-}
-
-/// What is being searched for.
-struct Query<'a> {
-    name: &'a str,
-    definition: &'a Definition,
-    values: &'a [f32],
-    counters: Counters,
+    Ok(Query { name, top_k, ttl, definition, values, counters, place })
 }
 
 impl Query<'_> {
+    /// The second half of the read path.
+    fn answer(&self) -> Result<(Rows, Outcome), Error> {
+        let place = match &self.place {
+            Ok(place) => place,
+            Err(bypass) => {
+                let answer = self.ask_engine(ladder::step(self.top_k), self.top_k as usize);
+                return Ok((rows(answer.rows()), Outcome::Bypass(*bypass)));
+            }
+        };
+
+        // 5. Does a tier hold it?
+        let looked = self.look_up(place);
+        if let Some(failure) = looked.failure {
+            self.counters.count_failure(failure);
+        }
+        let miss = match looked.found {
+            Ok(hit) => return Ok((hit.rows, Outcome::RedisHit)),
+            Err(miss) => miss,
+        };
+
+        // 6. The engine knows.
+        let k = ladder::step(self.top_k.max(self.definition.fetch_k.unwrap_or_else(settings::fetch_k)));
+        let computed_at = time::snapshot_time();
+        let answer = self.ask_engine(k, k as usize);
+
+        // 7. The next one shall find it. A tier that has just failed is not waited for a second time.
+        if miss != Miss::Unreachable {
+            let expires_at = computed_at.saturating_add(self.ttl);
+            let header = Header { key: place.key, namespace: self.name, computed_at, expires_at, asked: k };
+            store(&header, &answer, &place.secret, self.counters);
+        }
+        Ok((rows(answer.rows().take(self.top_k as usize)), Outcome::Miss(miss)))
+    }
+
+    /// Asks the tiers, in their order. It counts nothing.
+    pub fn look_up(&self, place: &Place) -> Looked {
+        let miss = |miss, failure| Looked { found: Err(miss), failure };
+        match redis::get(place.key, settings::max_entry_size()) {
+            Lookup::Found(bytes) => match self.read(&bytes, place) {
+                Ok(found) => Looked { found, failure: None },
+                Err(_) => miss(Miss::Cold, Some(Failure::Broken)),
+            },
+            Lookup::Unusable => miss(Miss::Cold, Some(Failure::Broken)),
+            Lookup::Absent | Lookup::Off => miss(Miss::Cold, None),
+            Lookup::Failed(failure) => miss(Miss::Unreachable, Some(failure)),
+        }
+    }
+
+    /// The rows of an entry that answers, or why it does not.
+    fn read(&self, bytes: &[u8], place: &Place) -> Result<Result<Hit, Miss>, Damage> {
+        let entry = Entry::decode(bytes, &place.secret)?;
+        let Header { key, namespace, computed_at, expires_at, asked } = entry.header;
+        if key != place.key || namespace != self.name {
+            return Err(Damage::Malformed);
+        }
+        let now = time::now();
+        if now >= expires_at || now.saturating_sub(computed_at) > self.ttl {
+            return Ok(Err(Miss::Expired));
+        }
+        if asked < self.top_k {
+            return Ok(Err(Miss::Short));
+        }
+        let mut rows = Rows::with_capacity(self.top_k as usize);
+        for row in entry.rows(self.top_k as usize) {
+            rows.push(row?).map_err(|_| Damage::Column)?;
+        }
+        Ok(Ok(Hit { rows, computed_at, expires_at, asked }))
+    }
+
     /// Runs the engine's statement for `k` rows, of which the first `most` are the answer.
     fn ask_engine(&self, k: u32, most: usize) -> Answer {
         let failed = CountedWhenDropped { counters: self.counters, counter: Counter::EngineErrors };
-        let mut arguments = vec![varlena::vector_datum(self.values)];
+        let mut arguments = vec![varlena::vector_datum(&self.values)];
         if let Some(tenant) = &self.definition.tenant {
             let value = self.definition.tenant_value(self.name);
             // Arguments of type text hold no zero byte.
@@ -141,33 +192,20 @@ impl Query<'_> {
     }
 }
 
-/// What an entry must be to answer a search.
-struct Wanted<'a> {
-    key: CacheKey,
-    name: &'a str,
-    top_k: u32,
-    ttl: i64,
+/// What the tiers said.
+pub struct Looked {
+    pub found: Result<Hit, Miss>,
+    /// What went wrong with one of them.
+    pub failure: Option<Failure>,
 }
 
-impl Wanted<'_> {
-    /// The rows of an entry that answers; `None` when it does not.
-    fn rows(&self, bytes: &[u8], secret: &Secret) -> Result<Option<Rows>, Damage> {
-        let entry = Entry::decode(bytes, secret)?;
-        let Header { key, namespace, computed_at, expires_at, asked } = entry.header;
-        if key != self.key || namespace != self.name {
-            return Err(Damage::Malformed);
-        }
-        let now = time::now();
-        let young = now < expires_at && now.saturating_sub(computed_at) <= self.ttl;
-        if !young || asked < self.top_k {
-            return Ok(None);
-        }
-        let mut rows = Rows::with_capacity(self.top_k as usize);
-        for row in entry.rows(self.top_k as usize) {
-            rows.push(row?).map_err(|_| Damage::Column)?;
-        }
-        Ok(Some(rows))
-    }
+/// An entry that answers. Times in microseconds since the Unix epoch.
+pub struct Hit {
+    rows: Rows,
+    pub computed_at: i64,
+    pub expires_at: i64,
+    /// K, the rows that it was computed for.
+    pub asked: u32,
 }
 
 /// Stores an answer where the next search looks. It never fails the search.
@@ -185,15 +223,8 @@ fn store(header: &Header<'_>, answer: &Answer, secret: &Secret, counters: Counte
     match redis::put(header.key, &bytes, milliseconds, existing) {
         Store::Stored => counters.count(Counter::Stores),
         Store::Kept | Store::Off => {}
-        Store::Failed(failure) => count_failure(counters, failure),
+        Store::Failed(failure) => counters.count_failure(failure),
     }
-}
-
-fn count_failure(counters: Counters, failure: Failure) {
-    counters.count(match failure {
-        Failure::TimedOut => Counter::RedisTimeouts,
-        Failure::Broken => Counter::RedisErrors,
-    });
 }
 
 /// The engine's own rows as a result. Their payloads were made by PostgreSQL, so every one is taken.

@@ -1,17 +1,21 @@
 //! Owns the settings: their names, defaults, bounds and words.
 
-use crate::pg::shmem;
+use crate::pg::{guc, shmem};
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
-use std::ffi::CString;
+use std::ffi::{CString, c_char};
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use std::time::Duration;
 
+mod environment;
+
 static ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
-static TTL: GucSetting<i32> = GucSetting::<i32>::new(300);
+static TTL: AtomicI32 = AtomicI32::new(0);
 static FETCH_K: GucSetting<i32> = GucSetting::<i32>::new(20);
 static MAX_TOP_K: GucSetting<i32> = GucSetting::<i32>::new(1000);
+static TRACK_TIMING: GucSetting<bool> = GucSetting::<bool>::new(true);
 static STATS_MAX: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static MAX_ENTRY_SIZE: GucSetting<i32> = GucSetting::<i32>::new(256);
-static REDIS_URL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"redis://127.0.0.1:6379/0"));
+static REDIS_URL: AtomicPtr<c_char> = AtomicPtr::new(std::ptr::null_mut());
 static REDIS_CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(100);
 static REDIS_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(50);
 static KEY_PREFIX: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"vcache"));
@@ -23,7 +27,7 @@ pub fn enabled() -> bool {
 
 /// How long an entry lives unless the call or the namespace says otherwise, in microseconds.
 pub fn ttl() -> i64 {
-    i64::from(TTL.get()) * 1_000_000
+    i64::from(TTL.load(Ordering::Relaxed)) * 1_000_000
 }
 
 /// Rows that a miss asks for at least.
@@ -34,6 +38,11 @@ pub fn fetch_k() -> u32 {
 /// The largest top_k.
 pub fn max_top_k() -> i32 {
     MAX_TOP_K.get()
+}
+
+/// Whether the statistics hold how long searches take.
+pub fn track_timing() -> bool {
+    TRACK_TIMING.get()
 }
 
 /// How many namespaces have statistics of their own.
@@ -48,7 +57,7 @@ pub fn max_entry_size() -> usize {
 
 /// Where Redis is; empty for nowhere. It may hold a password: never show it.
 pub fn redis_url() -> CString {
-    REDIS_URL.get().unwrap_or_default()
+    guc::string(&REDIS_URL)
 }
 
 /// The deadline of connecting, greeting included.
@@ -76,13 +85,13 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
-    GucRegistry::define_int_guc(
+    guc::define_int(
         c"vcache.ttl",
         c"Sets how long an answer may be used again.",
-        c"The default is 5 minutes. A ttl of the namespace or of the call goes before. 0 makes every search ask the engine.",
+        c"The default is REDIS_TTL seconds of the server's environment, else 5 minutes. A ttl of the namespace or of the call goes before. 0 makes every search ask the engine.",
         &TTL,
-        0,
-        i32::MAX,
+        environment::ttl().unwrap_or(300),
+        (0, i32::MAX),
         GucContext::Userset,
         GucFlags::UNIT_S,
     );
@@ -106,6 +115,14 @@ pub fn define() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    GucRegistry::define_bool_guc(
+        c"vcache.track_timing",
+        c"Enables the times in vcache_stats.",
+        c"The default is on. It costs two readings of the clock a search.",
+        &TRACK_TIMING,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     GucRegistry::define_int_guc(
         c"vcache.max_entry_size",
         c"Sets the largest entry that is stored.",
@@ -116,11 +133,12 @@ pub fn define() {
         GucContext::Sighup,
         GucFlags::UNIT_KB,
     );
-    GucRegistry::define_string_guc(
+    guc::define_string(
         c"vcache.redis_url",
         c"Sets where Redis is.",
-        c"The default is redis://127.0.0.1:6379/0. Forms: redis://user:password@host:port/database and redis+unix:///path?db=0. Empty turns Redis off.",
+        c"The default is what REDIS_HOST, REDIS_PORT, REDIS_PASSWORD and REDIS_DB of the server's environment say, else redis://127.0.0.1:6379/0. Forms: redis://user:password@host:port/database and redis+unix:///path?db=0. Empty turns Redis off.",
         &REDIS_URL,
+        environment::redis_url(),
         GucContext::Sighup,
         GucFlags::SUPERUSER_ONLY,
     );
@@ -160,12 +178,12 @@ pub fn define() {
     GucRegistry::define_int_guc(
         c"vcache.stats_max",
         c"Sets how many namespaces have statistics of their own.",
-        c"The default is 1000; each takes 280 bytes of shared memory. The others are counted together.",
+        c"The default is 1000; each takes 352 bytes of shared memory. The others are counted together.",
         &STATS_MAX,
         1,
         1_000_000,
         GucContext::Postmaster,
         GucFlags::default(),
     );
-    crate::pg::guc::reserve_prefix(c"vcache");
+    guc::reserve_prefix(c"vcache");
 }

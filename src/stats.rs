@@ -6,33 +6,49 @@
 
 use crate::error::Error;
 use crate::namespace::MAX_NAME_BYTES;
+use crate::outcome::Outcome;
 use crate::pg::function::{Call, sql_function};
 use crate::pg::{catalog, result, shmem, time, varlena};
 use crate::settings;
+use crate::tier::Failure;
 use pgrx::pg_sys::Datum;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
-sql_function!(vcache_stats_rows, pg_finfo_vcache_stats_rows, rows);
+sql_function!(vcache_stats_rows_0_2, pg_finfo_vcache_stats_rows_0_2, rows);
+// What version 0.1.0 of the SQL objects calls, until ALTER EXTENSION vcache UPDATE.
+sql_function!(vcache_stats_rows, pg_finfo_vcache_stats_rows, rows_0_1);
 sql_function!(vcache_stats_reset, pg_finfo_vcache_stats_reset, reset);
 
-/// What is counted, in the order of the columns of `vcache_stats_rows()`.
+/// What is counted, in the order of the columns of `vcache_stats_rows()`. Times are in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counter {
     RedisHits,
-    Misses,
-    Bypasses,
+    MissesCold,
+    MissesExpired,
+    MissesShort,
+    MissesUnreachable,
+    BypassesDisabled,
+    BypassesTtl,
+    BypassesRowSecurity,
+    BypassesWritten,
     Stores,
     RedisErrors,
     RedisTimeouts,
     EngineErrors,
+    HitTime,
+    MissTime,
+    BypassTime,
 }
 
-const COUNTERS: usize = Counter::EngineErrors as usize + 1;
+/// The first of the counters that hold times.
+const FIRST_TIME: usize = Counter::HitTime as usize;
+const COUNTERS: usize = Counter::BypassTime as usize + 1;
 
 shmem::shared_struct! {
-    /// One namespace's counters. 280 bytes: the text of `vcache.stats_max` says so.
+    /// One namespace's counters. 352 bytes: the text of `vcache.stats_max` says so.
     pub struct Slot {
         /// 0: free. 1: claimed, and the fields up to `name` never change again.
         claimed: AtomicU32,
@@ -44,7 +60,7 @@ shmem::shared_struct! {
     }
 }
 
-const _: () = assert!(size_of::<Slot>() == 280);
+const _: () = assert!(size_of::<Slot>() == 352);
 
 impl Slot {
     fn is_free(&self) -> bool {
@@ -84,6 +100,12 @@ pub fn request() {
     shmem::request::<Slot>(settings::stats_max() + 1);
 }
 
+/// How many slots are claimed, and how many there are; `None` without preload.
+pub fn fill() -> Option<(usize, usize)> {
+    let (_, slots) = table()?;
+    Some((slots.iter().filter(|slot| !slot.is_free()).count(), slots.len()))
+}
+
 /// Whether there are statistics: the library was preloaded.
 pub fn are_kept() -> bool {
     table().is_some()
@@ -99,8 +121,28 @@ pub struct Counters(Option<&'static Slot>);
 
 impl Counters {
     pub fn count(self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Counts how a search ended and, where time is kept, how long it took.
+    pub fn count_outcome(self, outcome: Outcome, elapsed: Option<Duration>) {
+        let (count, time) = outcome.counters();
+        self.add(count, 1);
+        if let Some(elapsed) = elapsed {
+            self.add(time, u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
+    pub fn count_failure(self, failure: Failure) {
+        self.count(match failure {
+            Failure::TimedOut => Counter::RedisTimeouts,
+            Failure::Broken => Counter::RedisErrors,
+        });
+    }
+
+    fn add(self, counter: Counter, number: u64) {
         if let Some(counter) = self.0.and_then(|slot| slot.counters.get(counter as usize)) {
-            counter.fetch_add(1, Ordering::Relaxed);
+            counter.fetch_add(number, Ordering::Relaxed);
         }
     }
 }
@@ -170,12 +212,40 @@ fn kept() -> (&'static Slot, &'static [Slot]) {
 
 /// The rows of this database: the namespace's name, its counters, and when they were reset. NULL names the others.
 fn rows(call: &Call) -> Datum {
+    give(call, |counters| {
+        let value = |(i, value): (usize, &u64)| match i {
+            // Times are shown in milliseconds, as float8.
+            FIRST_TIME.. => (*value as f64 / 1e6).to_bits(),
+            _ => *value,
+        };
+        counters.iter().enumerate().map(value).collect()
+    })
+}
+
+/// The same as version 0.1.0 has it: misses and bypasses without their reasons.
+fn rows_0_1(call: &Call) -> Datum {
+    give(call, |counters| {
+        let sum =
+            |from: Counter, to: Counter| counters.get(from as usize..=to as usize).unwrap_or_default().iter().sum();
+        let rest = counters.get(Counter::Stores as usize..=Counter::EngineErrors as usize).unwrap_or_default();
+        let mut values = vec![
+            sum(Counter::RedisHits, Counter::RedisHits),
+            sum(Counter::MissesCold, Counter::MissesUnreachable),
+            sum(Counter::BypassesDisabled, Counter::BypassesWritten),
+        ];
+        values.extend(rest);
+        values
+    })
+}
+
+fn give(call: &Call, shown: impl Fn(&[u64]) -> Vec<u64>) -> Datum {
     let (others, slots) = kept();
     let database = catalog::database().to_u32();
     let mine = |slot: &&Slot| !slot.is_free() && slot.database.load(Ordering::Relaxed) == database;
     let row = |name: Option<String>, slot: &Slot| {
         let name = name.map_or(result::NULL, |name| (varlena::text_datum(&name), false));
-        let counters = slot.counters.iter().map(|counter| (Datum::from(counter.load(Ordering::Relaxed)), false));
+        let counters: Vec<u64> = slot.counters.iter().map(|counter| counter.load(Ordering::Relaxed)).collect();
+        let counters = shown(&counters).into_iter().map(|value| (Datum::from(value), false));
         let reset_at = (Datum::from(time::to_postgres(slot.reset_at.load(Ordering::Relaxed))), false);
         std::iter::once(name).chain(counters).chain([reset_at]).collect::<Vec<_>>()
     };

@@ -4,7 +4,9 @@
 //! made it is. What the row means (columns, operators, the engine's statement) is derived from the catalogs once per
 //! backend, and anew when the row's version or the catalogs have changed.
 
+mod invalidate;
 mod register;
+mod row;
 
 use crate::engine::{Engine, Statement};
 use crate::error::Error;
@@ -298,6 +300,11 @@ impl Registry {
         let conditions =
             [Condition::BoolIs(column::IS_PATTERN, name.is_pattern), Condition::TextIs(column::PREFIX, &name.prefix)];
         scan::last(&self.table, scan::primary_key(&self.table), &conditions, Registration::read).flatten()
+    }
+
+    /// Every registration.
+    fn all(&self) -> Vec<Registration> {
+        scan::all(&self.table, usize::MAX, Registration::read).into_iter().flatten().collect()
     }
 
     /// Some of the registered names, for a hint.

@@ -3,6 +3,7 @@
 //! Whoever owns the source owns the namespace: the functions may be called by all and check that inside. The registry itself
 //! belongs to the extension's owner, as whom the row is written.
 
+use super::row::{check_owner, write};
 use super::{Definition, Name, Registration, Registry};
 use crate::engine::{self, Engine};
 use crate::error::Error;
@@ -10,7 +11,7 @@ use crate::pg::catalog::{self, Class};
 use crate::pg::function::{Call, Interval, sql_function};
 use crate::pg::scan::Table;
 use crate::pg::spi::{Connection, jsonb_text};
-use crate::pg::{access, array, guc, random, varlena};
+use crate::pg::{array, guc, random, varlena};
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::ffi::CString;
 
@@ -166,11 +167,6 @@ fn open_source(oid: Oid, name: &Name) -> Result<(Table, Class), Error> {
     Ok((source, class))
 }
 
-fn check_owner(oid: Oid, class: &Class) {
-    let name = CString::new(class.name.as_str()).unwrap_or_default();
-    access::check_owner(oid, class.kind as std::ffi::c_char, &name);
-}
-
 fn primary_key(source: &Table, class: &Class) -> Result<String, Error> {
     match catalog::primary_key_columns(source).as_slice() {
         [] => Err(Error::NoPrimaryKey(class.name.clone())),
@@ -323,35 +319,4 @@ fn check(registration: &Registration, source: &Table, class: &Class) -> Result<(
         Err(error) => Err(error),
         Ok(_) => Ok(()),
     }
-}
-
-/// Runs a statement over the registry; its parameters are a registration's columns, in the order of the table's.
-fn write(registry: &Registry, statement: &str, registration: &Registration) {
-    let class = catalog::class(registry.table.oid());
-    let table = class.map_or_else(String::new, |class| {
-        format!("{}.{}", catalog::quoted(&catalog::schema_name(class.schema)), catalog::quoted(&class.name))
-    });
-    let statement = CString::new(statement.replace("{table}", &table)).unwrap_or_default();
-    let text = |value: &str| (pg_sys::TEXTOID, Some(varlena::text_datum(value)));
-    let name = |value: Option<&str>| (pg_sys::NAMEOID, value.map(varlena::name_datum));
-    let names = registration.payload_columns.as_deref().map(|names| array::texts_datum(names, pg_sys::NAMEOID));
-    let settings = registration.search_settings.as_deref().map(|list| array::texts_datum(list, pg_sys::TEXTOID));
-    let arguments = [
-        (pg_sys::BOOLOID, Some(registration.name.is_pattern.into())),
-        text(&registration.name.prefix),
-        (pg_sys::INT8OID, Some(registration.revision.into())),
-        (pg_sys::REGCLASSOID, Some(registration.source.into())),
-        name(Some(&registration.vector_column)),
-        name(Some(&registration.id_column)),
-        text(&registration.metric),
-        (pg_sys::NAMEARRAYOID, names),
-        name(registration.namespace_column.as_deref()),
-        text(&registration.freshness),
-        (pg_sys::INTERVALOID, registration.ttl.map(crate::pg::function::interval_datum)),
-        (pg_sys::INT4OID, registration.fetch_k.map(Datum::from)),
-        (pg_sys::TEXTARRAYOID, settings),
-    ];
-    access::as_table_owner(registry.table.oid(), || {
-        Connection::open().write(&statement, &arguments);
-    });
 }

@@ -48,6 +48,12 @@ pub fn row_security_in_force(oid: pg_sys::Oid) -> bool {
     state == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
 }
 
+/// Whether the current role owns the table.
+pub fn is_owner(oid: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up; superusers own everything. It raises for a table that is gone, which is asked first.
+    super::catalog::class(oid).is_some() && unsafe { pg_sys::pg_class_ownercheck(oid, pg_sys::GetUserId()) }
+}
+
 /// Raises PostgreSQL's own error unless the current role owns the table.
 pub fn check_owner(oid: pg_sys::Oid, kind: std::ffi::c_char, name: &std::ffi::CStr) {
     // SAFETY: plain catalog look-ups.

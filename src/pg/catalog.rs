@@ -196,8 +196,18 @@ pub fn extension_of_type(oid: pg_sys::Oid) -> pg_sys::Oid {
     unsafe { pg_sys::getExtensionOfObject(pg_sys::TypeRelationId, oid) }
 }
 
+/// The OID of an extension by its name; the invalid OID when it is not installed.
+pub fn extension_named(name: &str) -> pg_sys::Oid {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: the name is terminated.
+    unsafe { pg_sys::get_extension_oid(name.as_ptr(), true) }
+}
+
 /// Name and installed version of an extension.
 pub fn extension(oid: pg_sys::Oid) -> Option<(String, String)> {
+    if oid == pg_sys::InvalidOid {
+        return None;
+    }
     let table = Table::open(pg_sys::ExtensionRelationId);
     let condition = Condition::OidIs(pg_sys::Anum_pg_extension_oid as i16, oid);
     let row = scan::last(&table, pg_sys::Oid::from(pg_sys::ExtensionOidIndexId), &[condition], |row| {

@@ -2,8 +2,9 @@
 //! at their defaults.
 
 use super::varlena::c_string;
-use pgrx::pg_sys;
-use std::ffi::{CStr, CString};
+use pgrx::{GucContext, GucFlags, pg_sys};
+use std::ffi::{CStr, CString, c_char};
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
 /// Settings that hold until this is dropped. An ERROR in between needs no clean-up: the end of the (sub)transaction
 /// restores them.
@@ -113,4 +114,69 @@ unsafe fn at_default(setting: *mut pg_sys::config_generic) -> bool {
 pub fn reserve_prefix(prefix: &CStr) {
     // SAFETY: a terminated string.
     unsafe { pg_sys::MarkGUCPrefixReserved(prefix.as_ptr()) };
+}
+
+/// Defines a setting of an integer whose default is only known when the library is loaded. `bounds`: the least and the largest value.
+#[allow(clippy::too_many_arguments, reason = "PostgreSQL's own list")]
+pub fn define_int(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    value: &'static AtomicI32,
+    default: i32,
+    bounds: (i32, i32),
+    context: GucContext,
+    flags: GucFlags,
+) {
+    // SAFETY: all texts and the variable live as long as the process, and backends have one thread.
+    unsafe {
+        pg_sys::DefineCustomIntVariable(
+            name.as_ptr(),
+            short.as_ptr(),
+            long.as_ptr(),
+            value.as_ptr(),
+            default,
+            bounds.0,
+            bounds.1,
+            context as isize as _,
+            flags.bits(),
+            None,
+            None,
+            None,
+        );
+    }
+}
+
+/// Defines a setting of a string whose default is only known when the library is loaded. The default is never freed.
+pub fn define_string(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    value: &'static AtomicPtr<c_char>,
+    default: CString,
+    context: GucContext,
+    flags: GucFlags,
+) {
+    // SAFETY: as in `define_int`.
+    unsafe {
+        pg_sys::DefineCustomStringVariable(
+            name.as_ptr(),
+            short.as_ptr(),
+            long.as_ptr(),
+            value.as_ptr(),
+            default.into_raw(),
+            context as isize as _,
+            flags.bits(),
+            None,
+            None,
+            None,
+        );
+    }
+}
+
+/// The value of a setting that [`define_string`] has defined.
+pub fn string(value: &AtomicPtr<c_char>) -> CString {
+    let value = value.load(Ordering::Relaxed);
+    // SAFETY: null, or a terminated string that PostgreSQL keeps until the setting is changed, by this thread.
+    if value.is_null() { CString::default() } else { unsafe { CStr::from_ptr(value) }.to_owned() }
 }

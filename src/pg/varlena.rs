@@ -57,11 +57,11 @@ pub fn name_datum(text: &str) -> pg_sys::Datum {
     }
 }
 
-/// The form that RuVector's `ruvector` has in memory: a u16 with the dimensions, two unused bytes, and the `f32`s
-/// (ruvector-postgres 2.0.6, `src/types/vector.rs`).
+/// The form that RuVector's `ruvector` and pgvector's `vector` have in memory: 16 bits with the dimensions, two unused bytes, and
+/// the `f32`s (ruvector-postgres 2.0.6, `src/types/vector.rs`; pgvector 0.8.0, `src/vector.h`).
 const VECTOR_HEADER: usize = 4;
 
-/// Appends the elements of a `ruvector` datum to `out`; `false` when its size and its dimensions disagree.
+/// Appends the elements of such a datum to `out`; `false` when its size and its dimensions disagree.
 pub fn read_vector(datum: pg_sys::Datum, out: &mut Vec<f32>) -> bool {
     let Some((header, values)) = bytes(datum).split_at_checked(VECTOR_HEADER) else {
         return false;
@@ -74,7 +74,7 @@ pub fn read_vector(datum: pg_sys::Datum, out: &mut Vec<f32>) -> bool {
     true
 }
 
-/// A new `ruvector` datum in the current memory context. There are at most 16,000 values (see `engine::MAX_DIMENSIONS`).
+/// A new such datum in the current memory context. There are at most 16,000 values (see `engine::MAX_DIMENSIONS`).
 pub fn vector_datum(values: &[f32]) -> pg_sys::Datum {
     let size = pg_sys::VARHDRSZ + VECTOR_HEADER + values.len() * 4;
     // SAFETY: `size` bytes are allocated, and written in full: header, dimensions, padding, values.

@@ -18,6 +18,7 @@ use std::cell::RefCell;
 use std::ffi::CString;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 use vcache_core::key::CacheKey;
 use vcache_core::resp::ReplyError;
 
@@ -46,6 +47,25 @@ pub fn get(key: CacheKey, most: usize) -> Lookup {
         Some(Ok(_) | Err(Error::Reply(ReplyError::TooLarge))) => Lookup::Unusable,
         Some(Err(Error::Refused(code))) if code == "WRONGTYPE" => Lookup::Unusable,
         Some(Err(error)) => Lookup::Failed(failed(&error)),
+    }
+}
+
+/// How Redis is, for a person. No secret is in it.
+pub enum Health {
+    Off,
+    Ok { server: String, took: Duration },
+    Down { server: String, why: String },
+}
+
+/// Asks Redis how it is.
+pub fn health() -> Health {
+    let started = Instant::now();
+    let result = run(&cmd("PING"), 0);
+    let server = server();
+    match result {
+        None => Health::Off,
+        Some(Ok(_)) => Health::Ok { server, took: started.elapsed() },
+        Some(Err(error)) => Health::Down { server, why: error.to_string() },
     }
 }
 
@@ -124,18 +144,19 @@ fn run_on(
     connection.run(&packed, most, timeout).map(|value| (value, connection))
 }
 
+/// The server's address as it may be shown.
+fn server() -> String {
+    STATE.with(|state| match &state.borrow().endpoint {
+        Some(Ok(endpoint)) => endpoint.to_string(),
+        _ => String::from("vcache.redis_url"),
+    })
+}
+
 /// Logs the first of a row of failures, and says of which kind it is.
 fn failed(error: &Error) -> Failure {
-    let (first, endpoint) = STATE.with(|state| {
-        let mut state = state.borrow_mut();
-        let endpoint = match &state.endpoint {
-            Some(Ok(endpoint)) => endpoint.to_string(),
-            _ => String::from("vcache.redis_url"),
-        };
-        (!std::mem::replace(&mut state.failing, true), endpoint)
-    });
+    let first = STATE.with(|state| !std::mem::replace(&mut state.borrow_mut().failing, true));
     if first {
-        pgrx::log!("vcache cannot use Redis at {endpoint}: {error}");
+        pgrx::log!("vcache cannot use Redis at {}: {error}", server());
     }
     if *error == Error::TimedOut { Failure::TimedOut } else { Failure::Broken }
 }

@@ -1,0 +1,59 @@
+//! Owns `vcache_explain`: what a search would do and why. It takes the read path's own first half and asks the tiers, but no
+//! engine; it changes nothing and counts as nothing.
+
+use crate::error::Error;
+use crate::key;
+use crate::outcome::{Bypass, Miss};
+use crate::pg::function::{Call, Interval, interval_datum, sql_function};
+use crate::pg::result::{self, NULL, Value};
+use crate::pg::{json, time, varlena};
+use crate::search;
+use pgrx::pg_sys::Datum;
+
+sql_function!(vcache_explain, pg_finfo_vcache_explain, explain);
+
+fn explain(call: &Call) -> Datum {
+    match row(call) {
+        Ok(row) => result::give(call, &[row]),
+        Err(error) => error.raise(),
+    }
+}
+
+/// `outcome, tier, reason, age, expires_in, key, key_parts`.
+fn row(call: &Call) -> Result<[Value; 7], Error> {
+    let query = search::prepare(call)?;
+    let place = match &query.place {
+        Ok(place) => place,
+        Err(bypass) => {
+            let reason = Bypass::reason(*bypass);
+            return Ok([text("bypass"), NULL, text(reason), NULL, NULL, NULL, NULL]);
+        }
+    };
+    let parts = key::explained(query.name, &query.definition, &query.values, &place.secret);
+    let key = text(&place.key.to_string());
+    let parts = json::jsonb(&parts).map_or(NULL, |datum| (datum, false));
+    let looked = query.look_up(place);
+    Ok(match looked.found {
+        Ok(hit) => {
+            let now = time::now();
+            let (age, left) = (interval(now - hit.computed_at), interval(hit.expires_at - now));
+            let reason = format!("an entry for {} rows answers", hit.asked);
+            [text("hit"), text("redis"), text(&reason), age, left, key, parts]
+        }
+        Err(miss) => {
+            let reason = match looked.failure {
+                Some(_) if miss != Miss::Unreachable => "what stands under this key is not an entry",
+                _ => Miss::reason(miss),
+            };
+            [text("miss"), NULL, text(reason), NULL, NULL, key, parts]
+        }
+    })
+}
+
+fn text(text: &str) -> Value {
+    (varlena::text_datum(text), false)
+}
+
+fn interval(microseconds: i64) -> Value {
+    (interval_datum(Interval { months: 0, days: 0, microseconds }), false)
+}

@@ -1,0 +1,43 @@
+//! Owns `vcache_health`: how the parts are, in plain words. It asks Redis, and shows nothing of a password.
+
+use crate::engine;
+use crate::pg::function::{Call, sql_function};
+use crate::pg::{result, varlena};
+use crate::stats;
+use crate::tier::redis::{self, Health};
+use pgrx::pg_sys::Datum;
+
+sql_function!(vcache_health, pg_finfo_vcache_health, health);
+
+fn health(call: &Call) -> Datum {
+    let parts = [("shared memory", shared_memory()), ("redis", redis()), ("engine", engine())];
+    let text = |text: &str| (varlena::text_datum(text), false);
+    let rows: Vec<_> =
+        parts.iter().map(|(component, (status, detail))| [text(component), text(status), text(detail)]).collect();
+    result::give(call, &rows)
+}
+
+fn shared_memory() -> (&'static str, String) {
+    match stats::fill() {
+        None => ("off", "vcache is not in shared_preload_libraries: no statistics are kept".into()),
+        Some((used, slots)) if used == slots => {
+            ("degraded", format!("all {slots} namespaces with statistics are taken: raise vcache.stats_max"))
+        }
+        Some((used, slots)) => ("ok", format!("statistics of {used} of at most {slots} namespaces")),
+    }
+}
+
+fn redis() -> (&'static str, String) {
+    match redis::health() {
+        Health::Off => ("off", "vcache.redis_url is empty".into()),
+        Health::Ok { server, took } => ("ok", format!("{server} answers in {:.2} ms", took.as_secs_f64() * 1000.0)),
+        Health::Down { server, why } => ("down", format!("{server}: {why}")),
+    }
+}
+
+fn engine() -> (&'static str, String) {
+    match engine::installed().as_slice() {
+        [] => ("down", "neither RuVector nor pgvector is installed in this database".into()),
+        engines => ("ok", engines.join(", ")),
+    }
+}
