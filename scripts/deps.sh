@@ -23,8 +23,8 @@ policy=/usr/sbin/policy-rc.d
 forbid_servers() {
     as_root mkdir -p "${no_cluster%/*}"
     as_root tee "$no_cluster" >/dev/null <<<"create_main_cluster = false"
-    # A saved one is left of a run that was killed: what is in its place is ours.
-    [[ ! -e $policy || -e $policy.before-vcache ]] || as_root mv "$policy" "$policy.before-vcache"
+    # One of ours may be left of a run that was killed.
+    [[ ! -e $policy ]] || grep -q vcache "$policy" || as_root mv "$policy" "$policy.before-vcache"
     as_root tee "$policy" >/dev/null <<SH
 #!/bin/sh
 # Written by vcache's scripts/deps.sh, which removes it.

@@ -11,6 +11,7 @@ target=${CARGO_TARGET_DIR:-target}
 [[ $target == /* ]] || target=$root/$target
 stage=$target/stage
 export CARGO_TARGET_DIR=$target
+export PATH=$PATH:/usr/sbin:/sbin # which a root by `su` does not have
 
 pg_major=15
 pg_home=/usr/lib/postgresql/$pg_major
