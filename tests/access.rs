@@ -246,6 +246,7 @@ fn settings_belong_to_who_may_set_them() {
     for setting in [
         "vcache.max_top_k = 5000",
         "vcache.stats_max = 5",
+        "vcache.track_timing = off",
         "vcache.max_entry_size = '1MB'",
         "vcache.redis_url = ''",
         "vcache.redis_timeout = '1s'",
@@ -280,6 +281,7 @@ fn defaults_are_as_documented() {
         ["vcache.redis_timeout", "50ms", "sighup"],
         ["vcache.redis_url", "redis://127.0.0.1:6379/0", "sighup"],
         ["vcache.stats_max", "1000", "postmaster"],
+        ["vcache.track_timing", "on", "superuser"],
         ["vcache.ttl", "5min", "user"],
     ];
     let expected: Vec<Vec<_>> = expected.iter().map(|row| row.map(|value| Some(value.to_owned())).to_vec()).collect();

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::thread;
 
-use harness::{Generator, Source, Stand};
+use harness::{Generator, Session, Source, Stand};
 
 fn stand() -> &'static Stand {
     static STAND: LazyLock<Stand> = LazyLock::new(Stand::start);
@@ -60,12 +60,126 @@ fn the_view_has_these_columns() {
         "SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute \
          WHERE attrelid = 'vcache_stats'::regclass AND attnum > 0 ORDER BY attnum",
     );
-    let counts = "lookups redis_hits misses bypasses stores redis_errors redis_timeouts engine_errors".split(' ');
+    let counts = "lookups redis_hits misses misses_cold misses_expired misses_short misses_unreachable \
+                  bypasses bypasses_disabled bypasses_ttl bypasses_row_security bypasses_written \
+                  stores redis_errors redis_timeouts engine_errors";
+    let fractions = "total_hit_time total_miss_time total_bypass_time hit_rate";
     let expected: Vec<String> = std::iter::once("namespace text".to_owned())
-        .chain(counts.map(|count| format!("{count} bigint")))
-        .chain(["hit_rate double precision".to_owned(), "stats_reset timestamp with time zone".to_owned()])
+        .chain(counts.split_whitespace().map(|count| format!("{count} bigint")))
+        .chain(fractions.split_whitespace().map(|fraction| format!("{fraction} double precision")))
+        .chain(["stats_reset timestamp with time zone".to_owned()])
         .collect();
     assert_eq!(columns, expected);
+}
+
+/// The counts of a namespace that are not 0, but without the times.
+fn counted(session: &mut Session, namespace: &str) -> String {
+    session.value(&format!(
+        "SELECT string_agg(key || ' ' || value, ', ' ORDER BY key) FROM vcache_stats s, jsonb_each_text(to_jsonb(s)) \
+         WHERE namespace = '{namespace}' AND value <> '0' AND key !~ '^(namespace|total_.*|hit_rate|stats_reset)$'"
+    ))
+}
+
+#[test]
+fn misses_and_bypasses_are_counted_by_reason() {
+    let stand = Stand::start();
+    let database = stand.database();
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 50, 3);
+    source.register(&mut session, "docs", "");
+    let search = "'docs', '[1,2,3]', 5";
+    session.search_by(search);
+    session.search_by(search);
+    // Short: the entry has 20 rows. Expired: it is older than this call takes.
+    session.search_by("'docs', '[1,2,3]', 30");
+    session.run("SELECT pg_sleep(0.01)");
+    session.search_by(&format!("{search}, ttl => '5 ms'"));
+    assert_eq!(
+        counted(&mut session, "docs"),
+        "lookups 4, misses 3, misses_cold 1, misses_expired 1, misses_short 1, redis_hits 1, stores 3"
+    );
+
+    session.run("SELECT vcache_stats_reset()");
+    session.search_by(&format!("{search}, ttl => '0'"));
+    session.run("SET vcache.enabled = off");
+    session.search_by(search);
+    session.run("RESET vcache.enabled");
+    session.run("BEGIN; CREATE TABLE other (); SELECT txid_current()");
+    session.search_by(search);
+    session.run("ROLLBACK");
+    let reader = database.role("reader", "");
+    session.run(&format!("GRANT SELECT ON docs TO {reader}; ALTER TABLE docs ENABLE ROW LEVEL SECURITY"));
+    database.session_as(&reader).search_by(search);
+    session.run("ALTER TABLE docs DISABLE ROW LEVEL SECURITY");
+    assert_eq!(
+        counted(&mut session, "docs"),
+        "bypasses 4, bypasses_disabled 1, bypasses_row_security 1, bypasses_ttl 1, bypasses_written 1, lookups 4"
+    );
+
+    session.run("SELECT vcache_stats_reset()");
+    stand.redis.stop();
+    session.search_by(search);
+    assert_eq!(counted(&mut session, "docs"), "lookups 1, misses 1, misses_unreachable 1, redis_errors 1");
+    assert!(session.try_rows("SELECT * FROM vcache_search('docs', '[1,2]')").is_err());
+    assert_eq!(database.stats("docs").lookups, 1, "what is refused is no search");
+}
+
+#[test]
+fn the_totals_are_the_sums() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 30, 3);
+    for (namespace, times) in [("one", 4), ("two", 2)] {
+        source.register(&mut session, namespace, "");
+        for _ in 0..times {
+            source.assert_search(&mut session, namespace, "[1,2,3]", 5);
+        }
+    }
+    session.search_by("'two', '[1,2,3]', 5, ttl => '0'");
+    let total = session.rows(
+        "SELECT lookups, redis_hits, misses, misses_cold, bypasses, bypasses_ttl, stores, round(hit_rate::numeric, 3) \
+         FROM vcache_stats_total",
+    );
+    assert_eq!(total, [["7", "4", "2", "2", "1", "1", "2", "0.571"].map(|value| Some(value.to_owned()))]);
+    // Column by column, whatever columns there are.
+    let differing = session.rows(
+        "SELECT t.key FROM vcache_stats_total total, jsonb_each_text(to_jsonb(total)) t \
+         WHERE t.key NOT IN ('hit_rate', 'stats_reset') AND t.value::float8 IS DISTINCT FROM \
+           (SELECT sum((to_jsonb(s) ->> t.key)::float8) FROM vcache_stats s)",
+    );
+    assert!(differing.is_empty(), "{differing:?}");
+    let columns = |view: &str| {
+        format!("SELECT attname FROM pg_attribute WHERE attrelid = '{view}'::regclass AND attnum > 0 ORDER BY attnum")
+    };
+    let mut expected = session.column(&columns("vcache_stats"));
+    expected.remove(0);
+    assert_eq!(session.column(&columns("vcache_stats_total")), expected);
+    session.run("SELECT vcache_stats_reset()");
+    let empty = session.rows("SELECT lookups, hit_rate FROM vcache_stats_total");
+    assert_eq!(empty, [[Some("0".to_owned()), None]]);
+}
+
+#[test]
+fn times_are_kept_by_outcome_and_only_while_they_are_tracked() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 30, 3);
+    source.register(&mut session, "docs", "");
+    let times = "SELECT total_hit_time > 0, total_miss_time > 0, total_bypass_time > 0 FROM vcache_stats";
+    let mut took = |arguments: &str, session: &mut Session| {
+        session.run("SELECT vcache_stats_reset()");
+        session.search_by(arguments);
+        session.rows(times).remove(0).into_iter().map(|value| value.expect("a time")).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(took("'docs', '[1,2,3]'", &mut session), "f t f");
+    assert_eq!(took("'docs', '[1,2,3]'", &mut session), "t f f");
+    assert_eq!(took("'docs', '[1,2,3]', ttl => '0'", &mut session), "f f t");
+    session.run("SET vcache.track_timing = off");
+    assert_eq!(took("'docs', '[1,2,3]'", &mut session), "f f f");
+    // Milliseconds, as in pg_stat_statements: no search takes less than a microsecond, none of these a minute.
+    session.run("RESET vcache.track_timing");
+    took("'docs', '[1,2,3]'", &mut session);
+    assert_eq!(session.value("SELECT total_hit_time BETWEEN 0.001 AND 60000 FROM vcache_stats"), "t");
 }
 
 #[test]
