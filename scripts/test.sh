@@ -15,6 +15,7 @@ dir=$(mktemp -d "$TMPDIR/vcache-test.XXXXXX")
 trap 'rm -rf "$dir"' EXIT
 chmod 755 "$dir"
 scripts/prefix.sh "$dir/pg"
+cp tests/versions/*.sql "$dir/pg$pg_share/extension/" # what tests/upgrade.rs starts from
 scripts/prefix.sh "$dir/pg-test" pg_test
 export VCACHE_PG_PREFIX=$dir/pg VCACHE_PG_TEST_PREFIX=$dir/pg-test
 

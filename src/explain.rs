@@ -8,6 +8,7 @@ use crate::pg::function::{Call, Interval, interval_datum, sql_function};
 use crate::pg::result::{self, NULL, Value};
 use crate::pg::{json, time, varlena};
 use crate::search;
+use crate::settings;
 use pgrx::pg_sys::Datum;
 
 sql_function!(vcache_explain, pg_finfo_vcache_explain, explain);
@@ -43,6 +44,7 @@ fn row(call: &Call) -> Result<[Value; 7], Error> {
         Err(miss) => {
             let reason = match looked.failure {
                 Some(_) if miss != Miss::Unreachable => "what stands under this key is not an entry",
+                None if settings::redis_url().is_empty() => "vcache.redis_url is empty",
                 _ => Miss::reason(miss),
             };
             [text("miss"), NULL, text(reason), NULL, NULL, key, parts]

@@ -1,8 +1,9 @@
-//! Owns `vcache_health`: how the parts are, in plain words. It asks Redis, and shows nothing of a password.
+//! Owns `vcache_health`: how the parts are, in plain words. It asks Redis, and shows nothing of a password; where Redis is, it shows to
+//! those alone who may see the setting.
 
 use crate::engine;
 use crate::pg::function::{Call, sql_function};
-use crate::pg::{result, varlena};
+use crate::pg::{access, result, varlena};
 use crate::stats;
 use crate::tier::redis::{self, Health};
 use pgrx::pg_sys::Datum;
@@ -28,10 +29,13 @@ fn shared_memory() -> (&'static str, String) {
 }
 
 fn redis() -> (&'static str, String) {
+    let named = |server| if access::may_see_all_settings() { server } else { String::from("Redis") };
     match redis::health() {
         Health::Off => ("off", "vcache.redis_url is empty".into()),
-        Health::Ok { server, took } => ("ok", format!("{server} answers in {:.2} ms", took.as_secs_f64() * 1000.0)),
-        Health::Down { server, why } => ("down", format!("{server}: {why}")),
+        Health::Ok { server, took } => {
+            ("ok", format!("{} answers in {:.2} ms", named(server), took.as_secs_f64() * 1000.0))
+        }
+        Health::Down { server, why } => ("down", format!("{}: {why}", named(server))),
     }
 }
 

@@ -166,7 +166,7 @@ fn times_are_kept_by_outcome_and_only_while_they_are_tracked() {
     let source = Source::docs(&mut session, 30, 3);
     source.register(&mut session, "docs", "");
     let times = "SELECT total_hit_time > 0, total_miss_time > 0, total_bypass_time > 0 FROM vcache_stats";
-    let mut took = |arguments: &str, session: &mut Session| {
+    let took = |arguments: &str, session: &mut Session| {
         session.run("SELECT vcache_stats_reset()");
         session.search_by(arguments);
         session.rows(times).remove(0).into_iter().map(|value| value.expect("a time")).collect::<Vec<_>>().join(" ")

@@ -48,6 +48,12 @@ pub fn row_security_in_force(oid: pg_sys::Oid) -> bool {
     state == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
 }
 
+/// Whether the current role may see the settings that are hidden from ordinary ones.
+pub fn may_see_all_settings() -> bool {
+    // SAFETY: a catalog look-up.
+    unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::ROLE_PG_READ_ALL_SETTINGS.into()) }
+}
+
 /// Whether the current role owns the table.
 pub fn is_owner(oid: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up; superusers own everything. It raises for a table that is gone, which is asked first.

@@ -37,6 +37,7 @@ pub struct Setup {
     installation: Installation,
     preload: bool,
     settings: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
 }
 
 impl Setup {
@@ -58,6 +59,12 @@ impl Setup {
         self
     }
 
+    /// One variable of the server's environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// Starts it.
     pub fn start(mut self) -> Postgres {
         let libraries = if self.preload { "pg_stat_statements, vcache" } else { "pg_stat_statements" };
@@ -68,6 +75,7 @@ impl Setup {
             directory,
             installation: self.installation,
             settings: Mutex::new(self.settings),
+            environment: self.environment,
             process: Mutex::new(None),
             databases: AtomicU32::new(0),
         };
@@ -81,6 +89,7 @@ pub struct Postgres {
     directory: Directory,
     installation: Installation,
     settings: Mutex<BTreeMap<String, String>>,
+    environment: BTreeMap<String, String>,
     process: Mutex<Option<Child>>,
     databases: AtomicU32,
 }
@@ -107,6 +116,7 @@ impl Postgres {
             installation: Installation::standard(),
             preload: true,
             settings: settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            environment: BTreeMap::new(),
         }
     }
 
@@ -116,6 +126,7 @@ impl Postgres {
         let log = File::options().append(true).create(true).open(self.log_path()).expect("log");
         let mut command = account::command(&self.installation.program("postgres"));
         command.arg("-D").arg(self.data()).args(["-p", &PORT.to_string()]).arg("-k").arg(self.directory.path());
+        command.envs(&self.environment);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log);
         let mut process = self.process();
         assert!(process.is_none(), "the server runs already");

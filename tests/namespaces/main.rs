@@ -4,6 +4,7 @@
 mod definition;
 mod extension;
 mod identifiers;
+mod invalidate;
 mod lifecycle;
 mod options;
 mod ownership;

@@ -1,0 +1,13 @@
+//! What a person asks: what a search would do and why, and how the parts are.
+
+mod explain;
+mod health;
+
+use std::sync::LazyLock;
+
+use harness::Stand;
+
+fn stand() -> &'static Stand {
+    static STAND: LazyLock<Stand> = LazyLock::new(Stand::start);
+    &STAND
+}
