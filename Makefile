@@ -1,7 +1,7 @@
 # The commands for people; each is a script in scripts/. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test lint install clean
+.PHONY: help demo stop test lint bench install clean
 # cargo would take make's job server for its own.
 unexport MAKEFLAGS
 
@@ -19,6 +19,9 @@ test: ## run every test; T=name: only those in tests/name*, or else those named 
 
 lint: ## check the formatting, the code and the scripts
 	@scripts/lint.sh
+
+bench: ## measure the cache against none and against one made by hand; writes bench/results (an hour or less)
+	@scripts/bench.sh
 
 install: ## build RuVector and vcache and install them in the system's PostgreSQL 15
 	@scripts/deps.sh
