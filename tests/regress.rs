@@ -9,8 +9,8 @@ use std::process::Command;
 
 use harness::{Directory, Stand};
 
-/// In the order they run, each in the same database, each dropping what it made.
-const TESTS: [&str; 7] = ["tour", "catalog", "namespaces", "tenants", "vectors", "inputs", "privileges"];
+/// In the order they run, each dropping what it made; all in one database, unless they make one of their own.
+const TESTS: [&str; 8] = ["tour", "catalog", "namespaces", "tenants", "vectors", "inputs", "privileges", "pgvector"];
 
 #[test]
 fn pg_regress_finds_what_is_expected() {

@@ -1,6 +1,6 @@
 //! vcache_invalidate: what was cached is forgotten at commit, for every session, and nothing else is.
 
-use harness::{Database, Session, Source};
+use harness::{Database, Session, Source, VECTOR};
 
 use crate::stand;
 
@@ -69,7 +69,7 @@ fn new_data_is_seen_after_it() {
 fn a_tenant_forgets_its_whole_pattern() {
     let database = stand().database();
     let mut session = database.session();
-    session.run("CREATE TABLE docs (id int PRIMARY KEY, tenant text, embedding ruvector(3))");
+    session.run(&format!("CREATE TABLE docs (id int PRIMARY KEY, tenant text, embedding {VECTOR}(3))"));
     session.run("INSERT INTO docs SELECT i, 't' || i % 3, '[1,2,3]' FROM generate_series(1, 9) i");
     let create =
         "SELECT vcache_create_namespace('docs/*', 'docs', 'embedding', metric => 'l2', namespace_column => 'tenant')";

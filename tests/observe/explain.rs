@@ -1,6 +1,6 @@
 //! vcache_explain: it says what the search with the same arguments then does, and does nothing itself.
 
-use harness::{Database, Session, Source, Stand, brackets, digits17};
+use harness::{Database, Session, Source, Stand, VECTOR, brackets, digits17};
 
 use crate::stand;
 
@@ -121,7 +121,7 @@ fn equal_keys_have_equal_parts_and_others_show_the_difference() {
     // top_k and ttl are not in the key; how the vector is written is not either.
     for arguments in [
         format!("'docs', '{}', 3, ttl => '1 s'", digits17(&vector)),
-        format!("'docs', '{}'::ruvector", brackets(&vector)),
+        format!("'docs', '{}'::{VECTOR}", brackets(&vector)),
         format!("'docs', array{}::real[]", brackets(&vector)),
     ] {
         assert_eq!(part(&mut session, &arguments), first, "{arguments}");

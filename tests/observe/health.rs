@@ -1,6 +1,6 @@
 //! vcache_health: a row per component, in words that help, without a secret.
 
-use harness::{Redis, Session, Stand};
+use harness::{Redis, Session, Stand, VECTOR};
 
 use crate::stand;
 
@@ -22,7 +22,9 @@ fn all_is_well() {
     let mut session = database.session();
     let components = session.column("SELECT component FROM vcache_health() WHERE status = 'ok'");
     assert_eq!(components, ["shared memory", "redis", "engine"]);
-    assert_shows(&mut session, "engine ok", "ruvector 0.3.0");
+    let engine =
+        session.value(&format!("SELECT extname || ' ' || extversion FROM pg_extension WHERE extname = '{VECTOR}'"));
+    assert_shows(&mut session, "engine ok", &engine);
     assert_shows(&mut session, "redis ok", &format!("127.0.0.1:{}", stand().redis.port()));
     // It asked Redis, and counted nothing.
     assert_eq!(database.session().number("SELECT count(*) FROM vcache_stats WHERE lookups > 0"), 0);
@@ -80,7 +82,7 @@ fn without_preload_and_without_an_engine() {
     let database = server.database();
     assert_shows(&mut database.session(), "shared memory off", "shared_preload_libraries");
     assert_shows(&mut database.session(), "redis ok", "answers in");
-    database.session().run("DROP EXTENSION ruvector");
+    database.session().run(&format!("DROP EXTENSION {VECTOR}"));
     assert_shows(&mut database.session(), "engine down", "neither RuVector nor pgvector");
 }
 
