@@ -15,10 +15,10 @@ cp -a "$pg_home/bin/." "$dir$pg_home/bin/"
 cp -rsf "$pg_home/lib/." "$lib/"
 cp -rsf "$pg_share/." "$dir$pg_share/"
 # The system may have others of ours.
-find "$lib" "$extension" -maxdepth 1 -type l \( -name 'vcache[.-]*' -o -name 'ruvector[.-]*' \) -delete
+find "$lib" "$extension" -maxdepth 1 -type l \( -name 'vcache[.-]*' -o -name 'ruvector[.-]*' -o -name 'vector[.-]*' \) -delete
 
-for name in "$vcache" "ruvector-pg$pg_major"; do
-    [[ -d $stage/$name ]] || die "$name is not built: run scripts/build.sh and scripts/ruvector.sh"
+for name in "$vcache" "ruvector-pg$pg_major" "pgvector-pg$pg_major"; do
+    [[ -d $stage/$name ]] || die "$name is not built: run scripts/build.sh, scripts/ruvector.sh and scripts/pgvector.sh"
     for file in "$stage/$name"/lib/*; do put_file "$file" "$lib/${file##*/}"; done
     for file in "$stage/$name"/extension/*; do put_file "$file" "$extension/${file##*/}"; done
 done

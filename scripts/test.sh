@@ -6,6 +6,7 @@ source "$(dirname "$0")/lib.sh"
 
 scripts/deps.sh
 scripts/ruvector.sh
+scripts/pgvector.sh
 scripts/build.sh
 scripts/build.sh pg_test
 
