@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Runs every test, against servers that the tests start themselves from a copy of PostgreSQL: the system's installation is left alone.
 #   T=name      only the tests in tests/name.rs or tests/name/, or else those whose name contains it
+#   ENGINE=name only with this engine, ruvector or pgvector
 #   ARGS='…'    more arguments to the test programs, such as --nocapture
 source "$(dirname "$0")/lib.sh"
 
+[[ ${ENGINE:-ruvector} =~ ^(ruvector|pgvector)$ ]] || die "there is no engine $ENGINE: ruvector or pgvector"
 scripts/deps.sh
 scripts/ruvector.sh
 scripts/pgvector.sh
@@ -19,17 +21,27 @@ scripts/prefix.sh "$dir/pg"
 scripts/prefix.sh "$dir/pg-test" pg_test
 export VCACHE_PG_PREFIX=$dir/pg VCACHE_PG_TEST_PREFIX=$dir/pg-test
 
+# The test programs in which the engine matters: they run once with each, the others with RuVector.
+with_each_engine=(access namespaces preload search stats)
+
 read -ra args <<<"${ARGS:-}"
-selected=(-p vcache-core -p vcache-tests)
+all=(-p vcache-core -p vcache-tests)
+each=(-p vcache-tests "${with_each_engine[@]/#/--test=}")
 if [[ -n ${T:-} && (-f tests/$T.rs || -f tests/$T/main.rs) ]]; then
-    selected=(-p vcache-tests --test "$T")
+    all=(-p vcache-tests --test "$T")
+    each=("${all[@]}")
+    [[ " ${with_each_engine[*]} " == *" $T "* ]] || each=()
 elif [[ -n ${T:-} ]]; then
     args=("$T" "${args[@]}")
 fi
 
-say "running the tests"
 status=0
-cargo test --no-fail-fast "${selected[@]}" -- "${args[@]}" 2>&1 | tee "$dir/log" || status=$?
+run_with() {
+    say "running the tests with $1"
+    VCACHE_TEST_ENGINE=$1 cargo test --no-fail-fast "${@:2}" -- "${args[@]}" 2>&1 | tee -a "$dir/log" || status=$?
+}
+[[ ${ENGINE:-ruvector} != ruvector ]] || run_with ruvector "${all[@]}"
+[[ ${ENGINE:-pgvector} != pgvector ]] || ((${#each[@]} == 0)) || run_with pgvector "${each[@]}"
 
 # One line of cargo's for each test program: "test result: ok. 12 passed; 0 failed; …".
 read -r passed failed < <(awk '/^test result: / {

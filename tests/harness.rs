@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use harness::{Directory, Generator, Metric, Postgres, Redis, Source, Stop, assert_same, brackets, until};
+use harness::{Directory, Engine, Generator, Metric, Postgres, Redis, Source, Stop, assert_same, brackets, until};
 
 #[test]
 fn a_server_starts_stops_restarts_and_leaves_nothing() {
@@ -69,9 +69,15 @@ fn redis_starts_stops_hangs_and_forgets() {
 }
 
 #[test]
-fn ruvector_searches_with_and_without_an_index() {
-    let server = Postgres::setup().preload(false).start();
-    for metric in Metric::ALL {
+fn an_engine_searches_with_and_without_an_index() {
+    for engine in [Engine::RuVector, Engine::Pgvector] {
+        searches_with_and_without_an_index(engine);
+    }
+}
+
+fn searches_with_and_without_an_index(engine: Engine) {
+    let server = Postgres::setup().engine(engine).preload(false).start();
+    for metric in engine.metrics().iter().copied() {
         let database = server.database_without_vcache();
         let mut session = database.session();
         let source = Source::docs(&mut session, 200, 64).by(metric);
@@ -86,7 +92,7 @@ fn ruvector_searches_with_and_without_an_index() {
         ));
         assert!(plan.iter().any(|line| line.contains("Index Scan")), "{plan:#?}");
         let indexed = source.plain(&mut session, &query, 10);
-        if metric == Metric::InnerProduct {
+        if (engine, metric) == (Engine::RuVector, Metric::InnerProduct) {
             // RuVector's <#> returns the product itself, not its negative: sorted by it, the farthest rows come
             // first. Its index gives the nearest first. vcache answers what the engine answers.
             assert!(indexed[0].distance > indexed[1].distance && exact[0].distance < exact[1].distance);
@@ -98,14 +104,14 @@ fn ruvector_searches_with_and_without_an_index() {
 
 #[test]
 fn a_text_of_17_digits_names_the_same_vector() {
-    let server = Postgres::setup().preload(false).start();
-    let mut session = server.database_without_vcache().session();
-    for seed in 0..20 {
-        let vector = Generator::new(seed).vector(64);
-        let (short, long) = (brackets(&vector), harness::digits17(&vector));
-        assert_eq!(
-            session.value(&format!("SELECT '{short}'::ruvector")),
-            session.value(&format!("SELECT '{long}'::ruvector"))
-        );
+    for engine in [Engine::RuVector, Engine::Pgvector] {
+        let server = Postgres::setup().engine(engine).preload(false).start();
+        let mut session = server.database_without_vcache().session();
+        for seed in 0..20 {
+            let vector = Generator::new(seed).vector(64);
+            let [short, long] = [brackets(&vector), harness::digits17(&vector)]
+                .map(|text| session.value(&format!("SELECT '{text}'::{}", engine.extension())));
+            assert_eq!(short, long);
+        }
     }
 }

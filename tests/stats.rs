@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::thread;
 
-use harness::{Generator, Source, Stand};
+use harness::{Generator, Source, Stand, VECTOR};
 
 fn stand() -> &'static Stand {
     static STAND: LazyLock<Stand> = LazyLock::new(Stand::start);
@@ -166,7 +166,7 @@ fn namespaces_beyond_stats_max_share_one_row() {
     let stand = Stand::start_with(|setup| setup.set("vcache.stats_max", "10"));
     let database = stand.database();
     let mut session = database.session();
-    session.run("CREATE TABLE docs (id int PRIMARY KEY, tenant text, embedding ruvector(3)); INSERT INTO docs VALUES (1, '3', '[1,2,3]')");
+    session.run(&format!("CREATE TABLE docs (id int PRIMARY KEY, tenant text, embedding {VECTOR}(3)); INSERT INTO docs VALUES (1, '3', '[1,2,3]')"));
     session.run(
         "SELECT vcache_create_namespace('t/*', 'docs', 'embedding', metric => 'l2', namespace_column => 'tenant')",
     );

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::engine::Engine;
 use crate::session::Session;
 
 /// A generator of numbers with a seed (SplitMix64: Steele, Lea, Flood 2014): small, and the same on every machine.
@@ -61,7 +62,7 @@ fn join(vector: &[f32], render: impl Fn(f32) -> String) -> String {
     vector.iter().map(|element| render(*element)).collect::<Vec<_>>().join(",")
 }
 
-/// What RuVector measures distances by.
+/// What the engines measure distances by; [`Engine::metrics`] tells which of them can do what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// `<->`
@@ -70,41 +71,44 @@ pub enum Metric {
     Cosine,
     /// `<#>`
     InnerProduct,
+    /// `<+>`
+    L1,
 }
 
 impl Metric {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::L2, Self::Cosine, Self::InnerProduct];
-
     /// vcache's name for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::L2 => "l2",
             Self::Cosine => "cosine",
             Self::InnerProduct => "inner_product",
+            Self::L1 => "l1",
         }
     }
 
-    /// RuVector's operator.
+    /// Its operator.
     pub fn operator(self) -> &'static str {
         match self {
             Self::L2 => "<->",
             Self::Cosine => "<=>",
             Self::InnerProduct => "<#>",
+            Self::L1 => "<+>",
         }
     }
 
-    /// RuVector's operator class.
-    pub fn operator_class(self) -> &'static str {
-        match self {
-            Self::L2 => "ruvector_l2_ops",
-            Self::Cosine => "ruvector_cosine_ops",
-            Self::InnerProduct => "ruvector_ip_ops",
-        }
+    /// An engine's operator class for it.
+    pub fn operator_class(self, engine: Engine) -> String {
+        let name = match self {
+            Self::L2 => "l2",
+            Self::Cosine => "cosine",
+            Self::InnerProduct => "ip",
+            Self::L1 => "l1",
+        };
+        format!("{}_{name}_ops", engine.extension())
     }
 }
 
-/// A table `id int PRIMARY KEY, title text, n int, embedding ruvector(dimensions)` with random vectors.
+/// A table `id int PRIMARY KEY, title text, n int, embedding` of the engine's type `(dimensions)` with random vectors.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// Its name, in the search path.
@@ -123,8 +127,9 @@ impl Source {
 
     /// Makes a table of another name.
     pub fn create(session: &mut Session, table: &str, rows: usize, dimensions: usize) -> Self {
+        let kind = session.engine().extension();
         session.run(&format!(
-            "CREATE TABLE {table} (id int PRIMARY KEY, title text, n int, embedding ruvector({dimensions}))"
+            "CREATE TABLE {table} (id int PRIMARY KEY, title text, n int, embedding {kind}({dimensions}))"
         ));
         let mut generator = Generator::new(rows as u64);
         let mut values = String::new();
@@ -148,7 +153,7 @@ impl Source {
 
     /// Adds an HNSW index of its metric.
     pub fn index(&self, session: &mut Session) {
-        let (table, class) = (&self.table, self.metric.operator_class());
+        let (table, class) = (&self.table, self.metric.operator_class(session.engine()));
         session.run(&format!("CREATE INDEX ON {table} USING hnsw (embedding {class}); ANALYZE {table}"));
     }
 

@@ -9,7 +9,7 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// The one with vcache and RuVector.
+    /// The one with vcache and the engines.
     pub fn standard() -> Self {
         Self::from_variable("VCACHE_PG_PREFIX")
     }

@@ -1,14 +1,15 @@
 //! What the integration tests share: real servers that a test owns, sessions on them, small sources to search, and
 //! the plain query to compare with.
 //!
-//! `VCACHE_PG_PREFIX` names a relocated PostgreSQL with vcache and RuVector installed, `VCACHE_PG_TEST_PREFIX` one
-//! whose vcache was built with the feature `pg_test`; `make test` sets both. Nothing here touches another server, and
+//! `VCACHE_PG_PREFIX` names a relocated PostgreSQL with vcache, RuVector and pgvector installed, `VCACHE_PG_TEST_PREFIX` one
+//! whose vcache was built with the feature `pg_test`, `VCACHE_TEST_ENGINE` the engine; `make test` sets them. Nothing here touches another server, and
 //! nothing stays when the tests end, however they end.
 
 mod account;
 mod corpus;
 mod database;
 mod directory;
+mod engine;
 mod installation;
 mod plain;
 mod postgres;
@@ -20,6 +21,7 @@ mod wait;
 pub use crate::corpus::{Generator, Metric, Source, braces, brackets, digits17};
 pub use crate::database::{Database, Stats};
 pub use crate::directory::Directory;
+pub use crate::engine::{Engine, VECTOR};
 pub use crate::installation::Installation;
 pub use crate::plain::{Row, assert_same, ids};
 pub use crate::postgres::{Postgres, Setup, Stop};

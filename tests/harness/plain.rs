@@ -41,7 +41,8 @@ impl Source {
 
     /// The same among the rows that meet a condition.
     pub fn plain_where(&self, session: &mut Session, query: &str, top_k: usize, condition: &str) -> Vec<Row> {
-        let distance = format!("embedding {} {}::ruvector", self.metric.operator(), literal(query));
+        let kind = session.engine().extension();
+        let distance = format!("embedding {} {}::{kind}", self.metric.operator(), literal(query));
         session.answer(&format!(
             "SELECT id::text, ({distance})::float8, NULL::jsonb FROM {} WHERE embedding IS NOT NULL AND {condition} \
              ORDER BY {distance} LIMIT {}",

@@ -1,7 +1,7 @@
 //! A PostgreSQL server that belongs to a test: its process, its data, its settings, its log.
 //!
 //! Data directories are copies of a template that is made once per test program: initdb takes a second, a copy a few
-//! hundredths. The template has RuVector and pg_stat_statements in `template1`, so every database has them; vcache is
+//! hundredths. The template has an engine and pg_stat_statements in `template1`, so every database has them; vcache is
 //! created by each database's test.
 
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::directory::Directory;
+use crate::engine::Engine;
 use crate::installation::Installation;
 use crate::session::Session;
 use crate::wait::{PATIENCE, until};
@@ -35,6 +36,7 @@ pub enum Stop {
 /// What a server is to be like, before it starts.
 pub struct Setup {
     installation: Installation,
+    engine: Engine,
     preload: bool,
     settings: BTreeMap<String, String>,
 }
@@ -52,6 +54,12 @@ impl Setup {
         self
     }
 
+    /// Another engine than the one under test.
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
     /// One setting of the server's.
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.settings.insert(name.to_owned(), value.to_owned());
@@ -63,10 +71,11 @@ impl Setup {
         let libraries = if self.preload { "pg_stat_statements, vcache" } else { "pg_stat_statements" };
         self.settings.insert("shared_preload_libraries".to_owned(), libraries.to_owned());
         let directory = Directory::new("postgres");
-        copy(&template(&self.installation), &directory.path().join("data"));
+        copy(&template(&self.installation, self.engine), &directory.path().join("data"));
         let server = Postgres {
             directory,
             installation: self.installation,
+            engine: self.engine,
             settings: Mutex::new(self.settings),
             process: Mutex::new(None),
             databases: AtomicU32::new(0),
@@ -80,14 +89,15 @@ impl Setup {
 pub struct Postgres {
     directory: Directory,
     installation: Installation,
+    engine: Engine,
     settings: Mutex<BTreeMap<String, String>>,
     process: Mutex<Option<Child>>,
     databases: AtomicU32,
 }
 
 impl Postgres {
-    /// Settings that every test's server has: English, UTC, every nested statement counted, and quick because nothing
-    /// must survive a power cut.
+    /// Settings that every test's server has: English, UTC, every nested statement counted, quick because nothing must
+    /// survive a power cut, and a planner that takes an index even of a small table.
     pub fn setup() -> Setup {
         let settings = [
             ("unix_socket_permissions", "0777"),
@@ -97,6 +107,7 @@ impl Postgres {
             ("autovacuum", "off"),
             ("jit", "off"),
             ("shared_buffers", "32MB"),
+            ("random_page_cost", "0"),
             ("lc_messages", "C"),
             ("timezone", "UTC"),
             ("log_timezone", "UTC"),
@@ -105,6 +116,7 @@ impl Postgres {
         ];
         Setup {
             installation: Installation::standard(),
+            engine: Engine::under_test(),
             preload: true,
             settings: settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         }
@@ -179,7 +191,7 @@ impl Postgres {
         database
     }
 
-    /// A database of the test's own that has RuVector and pg_stat_statements only.
+    /// A database of the test's own that has the engine and pg_stat_statements only.
     pub fn database_without_vcache(&self) -> Database<'_> {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.connect("postgres", "postgres").run(&format!("CREATE DATABASE {name}"));
@@ -213,6 +225,11 @@ impl Postgres {
     /// What it was started from.
     pub fn installation(&self) -> &Installation {
         &self.installation
+    }
+
+    /// The engine of its databases.
+    pub fn engine(&self) -> Engine {
+        self.engine
     }
 
     fn data(&self) -> PathBuf {
@@ -251,19 +268,19 @@ fn copy(from: &Path, to: &Path) {
     assert!(status.success(), "cp {} {}", from.display(), to.display());
 }
 
-/// The template of an installation, made by the first that asks; others wait for it.
-fn template(installation: &Installation) -> PathBuf {
-    static MADE: Mutex<BTreeMap<Installation, Directory>> = Mutex::new(BTreeMap::new());
+/// The template of an installation with an engine, made by the first that asks; others wait for it.
+fn template(installation: &Installation, engine: Engine) -> PathBuf {
+    static MADE: Mutex<BTreeMap<(Installation, Engine), Directory>> = Mutex::new(BTreeMap::new());
     let mut made = MADE.lock().expect("template");
-    let directory = made.entry(installation.clone()).or_insert_with(|| {
+    let directory = made.entry((installation.clone(), engine)).or_insert_with(|| {
         let directory = Directory::new("template");
-        initialise(installation, &directory.path().join("data"));
+        initialise(installation, engine, &directory.path().join("data"));
         directory
     });
     directory.path().join("data")
 }
 
-fn initialise(installation: &Installation, data: &Path) {
+fn initialise(installation: &Installation, engine: Engine, data: &Path) {
     let mut initdb = account::command(&installation.program("initdb"));
     initdb.arg("-D").arg(data).args([
         "-U",
@@ -284,7 +301,9 @@ fn initialise(installation: &Installation, data: &Path) {
     account::give(&data.join("test.conf"));
 
     let script = data.join("template.sql");
-    fs::write(&script, "CREATE EXTENSION ruvector;\n\nCREATE EXTENSION pg_stat_statements;\n\n").expect("template.sql");
+    let extension = engine.extension();
+    fs::write(&script, format!("CREATE EXTENSION {extension};\n\nCREATE EXTENSION pg_stat_statements;\n\n"))
+        .expect("template.sql");
     let mut single = account::command(&installation.program("postgres"));
     single.args(["--single", "-j", "-F", "-D"]).arg(data).arg("template1");
     single.stdin(File::open(&script).expect("template.sql"));

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use postgres::error::DbError;
 use postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
+use crate::engine::Engine;
 use crate::plain::Row;
 use crate::postgres::Postgres;
 
@@ -54,6 +55,7 @@ pub struct Notice {
 /// See the head of this file.
 pub struct Session {
     client: Client,
+    engine: Engine,
     notices: Arc<Mutex<Vec<Notice>>>,
 }
 
@@ -67,12 +69,17 @@ impl Session {
             let notice = Notice { severity: notice.severity().to_owned(), message: notice.message().to_owned() };
             heard.lock().expect("notices").push(notice);
         });
-        Ok(Self { client: config.connect(NoTls)?, notices })
+        Ok(Self { client: config.connect(NoTls)?, engine: server.engine(), notices })
     }
 
     /// The driver itself, for typed parameters, cursors and prepared statements of the protocol.
     pub fn client(&mut self) -> &mut Client {
         &mut self.client
+    }
+
+    /// The engine of the session's database.
+    pub fn engine(&self) -> Engine {
+        self.engine
     }
 
     /// Runs statements that must succeed. Several in one text are one transaction.

@@ -1,6 +1,6 @@
 //! vcache_create_namespace: what it takes, what it works out, what it refuses, and what vcache_namespaces says of it.
 
-use harness::{Metric, Session, Source};
+use harness::{Engine, Metric, Session, Source, VECTOR};
 
 use crate::stand;
 
@@ -14,7 +14,7 @@ fn refused(session: &mut Session, arguments: &str, sqlstate: &str, words: &[&str
 fn the_metric_comes_from_the_columns_index() {
     let database = stand().database();
     let mut session = database.session();
-    for metric in Metric::ALL {
+    for metric in Engine::under_test().metrics().iter().copied() {
         let table = metric.name();
         let source = Source::create(&mut session, table, 100, 64).by(metric);
         source.index(&mut session);
@@ -79,9 +79,9 @@ fn the_id_is_the_primary_key_unless_another_column_is_named() {
     let database = stand().database();
     let mut session = database.session();
     session.run(
-        "CREATE TABLE named (a int, code text PRIMARY KEY, v ruvector(3)); INSERT INTO named VALUES (1, 'x', '[1,2,3]');
-         CREATE TABLE bare (a int, v ruvector(3)); INSERT INTO bare VALUES (1, '[1,2,3]');
-         CREATE TABLE twin (a int, b int, v ruvector(3), PRIMARY KEY (a, b)); INSERT INTO twin VALUES (1, 2, '[1,2,3]')",
+        &format!("CREATE TABLE named (a int, code text PRIMARY KEY, v {VECTOR}(3)); INSERT INTO named VALUES (1, 'x', '[1,2,3]');
+         CREATE TABLE bare (a int, v {VECTOR}(3)); INSERT INTO bare VALUES (1, '[1,2,3]');
+         CREATE TABLE twin (a int, b int, v {VECTOR}(3), PRIMARY KEY (a, b)); INSERT INTO twin VALUES (1, 2, '[1,2,3]')"),
     );
     session.run("SELECT vcache_create_namespace('named', 'named', 'v', metric => 'l2')");
     session.run("SELECT vcache_create_namespace('named a', 'named', 'v', 'a', 'l2')");
@@ -101,15 +101,14 @@ fn what_is_no_definition_is_refused() {
     let database = stand().database();
     let mut session = database.session();
     Source::docs(&mut session, 5, 3);
-    session.run("CREATE TEMP TABLE mine (id int PRIMARY KEY, embedding ruvector(3)); CREATE SEQUENCE numbers");
+    session
+        .run(&format!("CREATE TEMP TABLE mine (id int PRIMARY KEY, embedding {VECTOR}(3)); CREATE SEQUENCE numbers"));
     let definitions: &[(&str, &str, &[&str])] = &[
         ("'n', 'docs', 'nothing', metric => 'l2'", "42703", &["nothing"]),
         ("'n', 'docs', 'title', metric => 'l2'", "42", &["title"]),
         ("'n', 'docs', 'ctid', metric => 'l2'", "42", &[]),
         ("'n', 'docs', 'embedding', metric => 'hamming'", "22023", &["hamming"]),
         ("'n', 'docs', 'embedding', metric => '<~>'", "", &["<~>"]),
-        // RuVector has no operator for it.
-        ("'n', 'docs', 'embedding', metric => 'l1'", "", &["l1"]),
         // An operator, but not one that measures.
         ("'n', 'docs', 'embedding', metric => '+'", "", &[]),
         ("'n', 'docs', 'embedding', metric => 'l2', id_column => 'nothing'", "42703", &["nothing"]),
@@ -135,6 +134,19 @@ fn what_is_no_definition_is_refused() {
 }
 
 #[test]
+fn a_metric_without_an_operator_of_the_engine_is_refused() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 20, 3).by(Metric::L1);
+    if session.engine().metrics().contains(&Metric::L1) {
+        source.register(&mut session, "docs", "");
+        source.assert_search(&mut session, "docs", "[1,2,3]", 5);
+    } else {
+        refused(&mut session, "'docs', 'docs', 'embedding', metric => 'l1'", "22023", &["l1"]);
+    }
+}
+
+#[test]
 fn a_name_is_taken_once() {
     let database = stand().database();
     let mut session = database.session();
@@ -157,18 +169,19 @@ fn a_name_is_taken_once() {
 fn the_view_says_what_is_registered() {
     let database = stand().database();
     let mut session = database.session();
-    session.run("CREATE SCHEMA library; CREATE TABLE library.books (isbn text PRIMARY KEY, title text, shelf text, v ruvector(3))");
-    session.run("CREATE INDEX books_v ON library.books USING hnsw (v ruvector_cosine_ops)");
-    session.run(
-        "SELECT vcache_create_namespace('books/*', 'library.books', 'v', payload_columns => '{title,shelf}', namespace_column => 'shelf',
-             freshness => 'ttl', ttl => '90 seconds', fetch_k => 30, search_settings => '{\"ruvector.hnsw_ef_search\": 200}')",
-    );
+    session.run(&format!("CREATE SCHEMA library; CREATE TABLE library.books (isbn text PRIMARY KEY, title text, shelf text, v {VECTOR}(3))"));
+    session.run(&format!("CREATE INDEX books_v ON library.books USING hnsw (v {VECTOR}_cosine_ops)"));
+    let ef_search = Engine::under_test().ef_search();
+    session.run(&format!(
+        "SELECT vcache_create_namespace('books/*', 'library.books', 'v', payload_columns => '{{title,shelf}}', namespace_column => 'shelf',
+             freshness => 'ttl', ttl => '90 seconds', fetch_k => 30, search_settings => '{{\"{ef_search}\": 200}}')"
+    ));
     session.run("SELECT vcache_create_namespace('bare', 'library.books', 'v', 'isbn', 'cosine')");
     let columns = "namespace, source, vector_column, id_column, metric, payload_columns, namespace_column, index, freshness, ttl, fetch_k, search_settings";
     let names = session.column("SELECT attname FROM pg_attribute WHERE attrelid = 'vcache_namespaces'::regclass AND attnum > 0 ORDER BY attnum");
     assert_eq!(names.join(", "), columns);
     // A setting's value is text to PostgreSQL, so a number may come back as a string.
-    let columns = columns.replace("search_settings", "search_settings ->> 'ruvector.hnsw_ef_search'");
+    let columns = columns.replace("search_settings", &format!("search_settings ->> '{ef_search}'"));
     let rows = session.rows(&format!("SELECT {columns} FROM vcache_namespaces ORDER BY namespace"));
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(rows[0][..6], [some("bare"), some("library.books"), some("v"), some("isbn"), some("cosine"), None]);

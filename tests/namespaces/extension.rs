@@ -1,6 +1,6 @@
 //! The extension comes and goes; databases and servers that share a Redis never meet.
 
-use harness::{Redis, Source, Stand, ids};
+use harness::{Redis, Source, Stand, VECTOR, ids};
 
 use crate::stand;
 
@@ -14,7 +14,7 @@ fn drop_extension_needs_no_cascade_and_a_new_one_meets_no_old_entry() {
     source.register(&mut session, "docs", "");
     for round in 2..=3 {
         source.assert_search(&mut other, "docs", "[1,2,3]", 5);
-        session.run("UPDATE docs SET embedding = embedding + '[1,1,1]'::ruvector");
+        session.run(&format!("UPDATE docs SET embedding = embedding + '[1,1,1]'::{VECTOR}"));
         session.run("DROP EXTENSION vcache");
         other.fails("SELECT * FROM vcache_search('docs', '[1,2,3]')").assert("42883", &[]);
         session.run("CREATE EXTENSION vcache");

@@ -1,6 +1,6 @@
 //! Names that look like something else, and objects in the way of those that are meant.
 
-use harness::Source;
+use harness::{Source, VECTOR};
 
 use crate::stand;
 
@@ -38,7 +38,7 @@ fn any_identifier_is_only_a_name() {
         let [id, payload, tenant] = ["id", "payload", "tenant"].map(|column| format!("{beginning} {column}"));
         let table = format!("{0}.{0}", identifier(name));
         session.run(&format!(
-            "CREATE SCHEMA {}; CREATE TABLE {table} ({} ruvector(3), {} text PRIMARY KEY, {} int, {} text)",
+            "CREATE SCHEMA {}; CREATE TABLE {table} ({} {VECTOR}(3), {} text PRIMARY KEY, {} int, {} text)",
             identifier(name),
             identifier(name),
             identifier(&id),
@@ -76,16 +76,16 @@ fn objects_ahead_in_the_search_path_are_not_called() {
     let source = Source::docs(&mut session, 50, 3);
     source.register(&mut session, "docs", "payload_columns => '{title}'");
     session.run(
-        "CREATE SCHEMA evil;
-         CREATE FUNCTION evil.distance(ruvector, ruvector) RETURNS real LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil operator'; END $$;
-         CREATE OPERATOR evil.<-> (LEFTARG = ruvector, RIGHTARG = ruvector, FUNCTION = evil.distance);
+        &format!("CREATE SCHEMA evil;
+         CREATE FUNCTION evil.distance({VECTOR}, {VECTOR}) RETURNS real LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil operator'; END $$;
+         CREATE OPERATOR evil.<-> (LEFTARG = {VECTOR}, RIGHTARG = {VECTOR}, FUNCTION = evil.distance);
          CREATE FUNCTION evil.to_jsonb(anyelement) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil function'; END $$;
          CREATE FUNCTION evil.jsonb_build_object(VARIADIC \"any\") RETURNS jsonb LANGUAGE internal AS 'jsonb_build_object';
          CREATE FUNCTION evil.text(int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil cast'; END $$;
-         CREATE DOMAIN evil.ruvector AS text CHECK (false);
+         CREATE DOMAIN evil.{VECTOR} AS text CHECK (false);
          CREATE DOMAIN evil.text AS int;
          CREATE DOMAIN evil.float8 AS int CHECK (false);
-         CREATE TABLE evil.docs (id int); CREATE TABLE evil.vcache_namespaces (n int)",
+         CREATE TABLE evil.docs (id int); CREATE TABLE evil.vcache_namespaces (n int)"),
     );
     let plain = source.plain(&mut session, "[1,2,3]", 10);
     session.run("CREATE TEMP TABLE docs (id int); SET search_path = evil, pg_temp, public, pg_catalog");

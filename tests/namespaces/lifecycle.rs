@@ -1,6 +1,6 @@
 //! What becomes of a namespace with its transaction and with its source.
 
-use harness::{Session, Source, Stand};
+use harness::{Session, Source, Stand, VECTOR};
 
 use crate::stand;
 
@@ -64,7 +64,7 @@ fn a_namespace_created_again_meets_no_entry_of_the_old_one() {
     let mut other = database.session();
     source.register(&mut session, "docs", "");
     for round in 1..=3 {
-        session.run("UPDATE docs SET embedding = embedding + '[1,1,1]'::ruvector");
+        session.run(&format!("UPDATE docs SET embedding = embedding + '[1,1,1]'::{VECTOR}"));
         session.run("SELECT vcache_drop_namespace('docs')");
         source.register(&mut session, "docs", "");
         source.assert_search(&mut session, "docs", "[1,2,3]", 5);

@@ -1,6 +1,6 @@
 //! vcache_alter_namespace, and the settings of a namespace's searches.
 
-use harness::{Session, Source};
+use harness::{Engine, Session, Source};
 
 use crate::stand;
 
@@ -14,11 +14,12 @@ fn an_option_that_is_present_is_set_and_a_null_resets_it() {
     let mut session = database.session();
     let source = Source::docs(&mut session, 30, 3);
     source.register(&mut session, "docs", "");
+    let settings = format!(r#"{{"{}": "150"}}"#, session.engine().ef_search());
     for (option, value, expected) in [
         ("ttl", r#""1 hour""#, "01:00:00"),
         ("fetch_k", "50", "50"),
         ("payload_columns", r#"["title", "n"]"#, "{title,n}"),
-        ("search_settings", r#"{"ruvector.hnsw_ef_search": "150"}"#, r#"{"ruvector.hnsw_ef_search": "150"}"#),
+        ("search_settings", &settings, &settings),
     ] {
         assert_eq!(shown(&mut session, option), None, "{option}");
         session.run(&format!("SELECT vcache_alter_namespace('docs', '{{\"{option}\": {value}}}')"));
@@ -88,21 +89,26 @@ fn search_settings_hold_for_the_engines_query_alone() {
     let source = Source::docs(&mut session, 400, 64);
     source.index(&mut session);
     source.register(&mut session, "narrow", "");
-    source.register(&mut session, "wide", r#"search_settings => '{"ruvector.hnsw_ef_search": 400}'"#);
+    let ef_search = session.engine().ef_search();
+    source.register(&mut session, "wide", &format!(r#"search_settings => '{{"{ef_search}": 400}}'"#));
     session.run("SET enable_seqscan = off");
     let query = source.query(1);
-    // RuVector's index yields as many rows as it was told to search for, and at least 100.
+    // An index yields as many rows as it was told to search for; RuVector's at least 100.
+    let least = match session.engine() {
+        Engine::RuVector => 100,
+        Engine::Pgvector => 40,
+    };
     for _ in 0..2 {
-        assert_eq!(session.search("narrow", &query, 300).len(), 100);
+        assert_eq!(session.search("narrow", &query, 300).len(), least);
         let wide = session.search("wide", &query, 300).len();
         assert!(wide > 200, "{wide} rows");
-        assert_eq!(session.value("SHOW ruvector.hnsw_ef_search"), "40");
+        assert_eq!(session.value(&format!("SHOW {ef_search}")), "40");
     }
     // They go before the session's own.
-    session.run("SET ruvector.hnsw_ef_search = 120");
+    session.run(&format!("SET {ef_search} = 120"));
     assert_eq!(session.search("narrow", &query, 300).len(), 120);
     assert!(session.search("wide", &query, 300).len() > 200);
-    assert_eq!(session.value("SHOW ruvector.hnsw_ef_search"), "120");
+    assert_eq!(session.value(&format!("SHOW {ef_search}")), "120");
 }
 
 #[test]
@@ -121,6 +127,8 @@ fn search_settings_are_the_engines_alone() {
         r#"{"ruvector": "1"}"#,
         r#"{"ruvector.": "1"}"#,
         r#"{"ruvectorx.y": "1"}"#,
+        r#"{"vector.ef_search": "1"}"#,
+        r#"{"hnsw": "1"}"#,
         r#"{"ruvector.hnsw_ef_search": 200, "session_replication_role": "replica"}"#,
         r#"{"ruvector.hnsw_ef_search": [200]}"#,
         r#"{"ruvector.hnsw_ef_search": null}"#,

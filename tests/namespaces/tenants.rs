@@ -1,13 +1,13 @@
 //! Namespaces that are the rows of one value of a column, by exact name and by pattern.
 
-use harness::{Database, Session, Source, assert_same, ids};
+use harness::{Database, Session, Source, VECTOR, assert_same, ids};
 
 use crate::stand;
 
 /// A table of 120 rows of several tenants, and rows of none.
 fn notes(session: &mut Session, kind: &str, tenants: &[&str]) -> Source {
     let mut source = Source::create(session, "origin", 120, 64);
-    session.run(&format!("CREATE TABLE notes (id int PRIMARY KEY, tenant {kind}, embedding ruvector(64))"));
+    session.run(&format!("CREATE TABLE notes (id int PRIMARY KEY, tenant {kind}, embedding {VECTOR}(64))"));
     let list: Vec<String> = tenants.iter().map(|tenant| format!("'{}'", tenant.replace('\'', "''"))).collect();
     session.run(&format!(
         "INSERT INTO notes SELECT id, (ARRAY[{}, NULL]::{kind}[])[id % {} + 1], embedding FROM origin",

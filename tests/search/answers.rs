@@ -1,7 +1,7 @@
 //! The rows: those of the plain query, nearest first, with their distances and payloads, from the engine and from
 //! Redis alike.
 
-use harness::{Metric, Source, assert_same, ids};
+use harness::{Engine, Metric, Source, VECTOR, assert_same, ids};
 
 use crate::stand;
 
@@ -9,7 +9,7 @@ use crate::stand;
 fn answers_equal_the_plain_query_for_every_metric_with_and_without_an_index() {
     let database = stand().database();
     let mut session = database.session();
-    for metric in Metric::ALL {
+    for metric in Engine::under_test().metrics().iter().copied() {
         for indexed in [false, true] {
             let namespace = format!("{}_{indexed}", metric.name());
             let source = Source::create(&mut session, &namespace, 300, 64).by(metric);
@@ -32,7 +32,7 @@ fn answers_equal_the_plain_query_for_every_metric_with_and_without_an_index() {
 fn the_first_rows_of_an_entry_are_the_answer_for_every_smaller_k() {
     let database = stand().database();
     let mut session = database.session();
-    for metric in Metric::ALL {
+    for metric in Engine::under_test().metrics().iter().copied() {
         for indexed in [false, true] {
             let namespace = format!("{}_{indexed}", metric.name());
             let source = Source::create(&mut session, &namespace, 250, 384).by(metric);
@@ -107,14 +107,17 @@ fn rows_of_equal_distance_may_stand_in_any_order_but_none_is_lost_or_doubled() {
 fn distances_are_what_the_operator_returns_and_rows_come_nearest_first() {
     let database = stand().database();
     let mut session = database.session();
-    session.run("CREATE TABLE docs (id int PRIMARY KEY, embedding ruvector(3))");
+    session.run(&format!("CREATE TABLE docs (id int PRIMARY KEY, embedding {VECTOR}(3))"));
     session.run("INSERT INTO docs VALUES (1, '[0,0,0.1]'), (2, '[3,4,0]'), (3, '[1,0,0]')");
     session.run("SELECT vcache_create_namespace('docs', 'docs', 'embedding', metric => '<->')");
+    let distances = session.column("SELECT (embedding <-> '[0,0,0]')::float8 FROM docs ORDER BY 1");
+    let distances: Vec<f64> = distances.iter().map(|distance| distance.parse().expect("a number")).collect();
+    assert_eq!(distances[1..], [1.0, 5.0]);
     for _ in 0..2 {
         let rows = session.search("docs", "[0,0,0]", 3);
         assert_eq!(ids(&rows), ["1", "3", "2"]);
-        // The operator returns real, which is widened as PostgreSQL widens it.
-        assert_eq!(rows.iter().map(|row| row.distance).collect::<Vec<_>>(), [f64::from(0.1f32), 1.0, 5.0]);
+        // An operator that returns real is widened as PostgreSQL widens it.
+        assert_eq!(rows.iter().map(|row| row.distance).collect::<Vec<_>>(), distances);
         assert!(rows.iter().all(|row| row.payload.is_none()));
     }
     let types = "SELECT pg_typeof(id) || ' ' || pg_typeof(distance) || ' ' || pg_typeof(payload) \
@@ -154,7 +157,7 @@ fn an_empty_answer_is_an_answer_and_is_kept() {
 fn payloads_hold_the_columns_of_the_namespace() {
     let database = stand().database();
     let mut session = database.session();
-    session.run(r#"CREATE TABLE docs (id int PRIMARY KEY, title text, "Odd ""name" numeric, note text, embedding ruvector(3), tags text[])"#);
+    session.run(&format!(r#"CREATE TABLE docs (id int PRIMARY KEY, title text, "Odd ""name" numeric, note text, embedding {VECTOR}(3), tags text[])"#));
     session.run(r#"INSERT INTO docs VALUES (1, 'a "b" ü', 1.50, NULL, '[1,0,0]', '{x,"y z"}'), (2, NULL, NULL, 'n', '[2,0,0]', NULL)"#);
     session.run("SELECT vcache_create_namespace('none', 'docs', 'embedding', metric => 'l2')");
     session.run("SELECT vcache_create_namespace('some', 'docs', 'embedding', metric => 'l2', payload_columns => '{title,\"Odd \\\"name\"}')");
@@ -190,7 +193,7 @@ fn a_column_added_later_is_in_the_payload_of_all_columns() {
 fn a_partitioned_table_is_searched_as_a_whole() {
     let database = stand().database();
     let mut session = database.session();
-    session.run("CREATE TABLE docs (id int PRIMARY KEY, embedding ruvector(64)) PARTITION BY RANGE (id)");
+    session.run(&format!("CREATE TABLE docs (id int PRIMARY KEY, embedding {VECTOR}(64)) PARTITION BY RANGE (id)"));
     session.run("CREATE TABLE docs_a PARTITION OF docs FOR VALUES FROM (0) TO (60); CREATE TABLE docs_b PARTITION OF docs DEFAULT");
     let mut source = Source::create(&mut session, "origin", 120, 64);
     session.run("INSERT INTO docs SELECT id, embedding FROM origin");
@@ -206,8 +209,10 @@ fn a_partitioned_table_is_searched_as_a_whole() {
 fn a_namespace_searches_the_engine_wherever_its_extension_lives() {
     let database = stand().database();
     let mut session = database.session();
-    session
-        .run("DROP EXTENSION ruvector; CREATE SCHEMA \"The Engine\"; CREATE EXTENSION ruvector SCHEMA \"The Engine\"");
+    let engine = session.engine().extension();
+    session.run(&format!(
+        "DROP EXTENSION {engine}; CREATE SCHEMA \"The Engine\"; CREATE EXTENSION {engine} SCHEMA \"The Engine\""
+    ));
     session.run("SET search_path = public, \"The Engine\"");
     let source = Source::docs(&mut session, 100, 64).by(Metric::Cosine);
     source.index(&mut session);

@@ -1,6 +1,6 @@
 //! Entries: who shares one, which k it answers, what takes its place, and what is too large to be one.
 
-use harness::{Source, Stand, Stop};
+use harness::{Engine, Source, Stand, Stop};
 
 use crate::stand;
 
@@ -169,9 +169,12 @@ fn settings_that_change_the_engines_answer_are_part_of_the_key() {
     source.register(&mut session, "docs", "");
     let query = source.query(1);
     source.assert_search(&mut session, "docs", &query, 10);
-    let changes =
-        ["ruvector.hnsw_ef_search = 300", "ruvector.ef_search = 77", "enable_indexscan = off", "enable_seqscan = off"];
-    for (count, change) in changes.into_iter().enumerate() {
+    let changes: &[&str] = match session.engine() {
+        Engine::RuVector => &["ruvector.hnsw_ef_search = 300", "ruvector.ef_search = 77"],
+        Engine::Pgvector => &["hnsw.ef_search = 300", "hnsw.iterative_scan = strict_order", "ivfflat.probes = 7"],
+    };
+    let planner = ["enable_indexscan = off", "enable_seqscan = off"];
+    for (count, change) in changes.iter().chain(&planner).enumerate() {
         session.run(&format!("SET {change}"));
         for _ in 0..2 {
             source.assert_search(&mut session, "docs", &query, 10);

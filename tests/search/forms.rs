@@ -1,7 +1,7 @@
-//! The forms of a vector: text, arrays of every number type, ruvector, from literals, columns and a driver's
+//! The forms of a vector: text, arrays of every number type, the engine's type, from literals, columns and a driver's
 //! parameters. The same vector in any form is one entry.
 
-use harness::{Database, Generator, Session, Source, Stand, braces, brackets, digits17};
+use harness::{Database, Generator, Session, Source, Stand, VECTOR, braces, brackets, digits17};
 use postgres::types::{ToSql, Type};
 
 use crate::stand;
@@ -38,7 +38,7 @@ fn every_form_of_a_whole_numbered_vector_is_one_entry() {
         format!("'{}'", digits17(&vector)),
         format!("'{}'", text.replace(',', ".0,")),
         format!("'{}'", text.replace(',', "e0,").replace('[', "[+")),
-        format!("'{text}'::ruvector"),
+        format!("'{text}'::{VECTOR}"),
     ];
     for element in ["int2", "int4", "int8", "real", "float8", "numeric"] {
         forms.push(format!("'{array}'::{element}[]"));
@@ -66,8 +66,8 @@ fn every_form_of_a_vector_of_reals_is_one_entry() {
             format!("'{long}'"),
             format!("'{array}'"),
             format!("'{long_array}'"),
-            format!("'{text}'::ruvector"),
-            format!("'{long}'::ruvector"),
+            format!("'{text}'::{VECTOR}"),
+            format!("'{long}'::{VECTOR}"),
             format!("'{array}'::real[]"),
             format!("'{array}'::real[]::float8[]"),
             format!("'{long_array}'::float8[]"),
@@ -92,7 +92,7 @@ fn decimals_are_rounded_once() {
     let forms = [
         format!("'[{below},1,1]'"),
         format!("'{{{below},1,1}}'"),
-        format!("'[{below},1,1]'::ruvector"),
+        format!("'[{below},1,1]'::{VECTOR}"),
         format!("'{{{below},1,1}}'::real[]"),
         format!("'{{{below},1,1}}'::numeric[]"),
     ];
@@ -109,7 +109,7 @@ fn minus_zero_is_zero() {
         "'[0,1,0]'",
         "'[-0,1,-0.0]'",
         "'{-0.0,1,0}'",
-        "'[-0.0,1,0]'::ruvector",
+        &format!("'[-0.0,1,0]'::{VECTOR}"),
         "'{-0.0,1,-0}'::real[]",
         "'{-0.0,1,-0}'::float8[]",
         "'[-0e5,1,0]'",
@@ -126,7 +126,7 @@ fn vectors_from_tables_are_read_however_they_are_stored() {
         let source = Source::create(&mut session, table, 20, dimensions);
         source.register(&mut session, table, "");
         let vectors = [Generator::new(1).vector(dimensions), vec![0.25; dimensions]];
-        session.run("DROP TABLE IF EXISTS queries; CREATE TABLE queries (n int, pad text, v ruvector, f real[], d float8[], x numeric[], t text)");
+        session.run(&format!("DROP TABLE IF EXISTS queries; CREATE TABLE queries (n int, pad text, v {VECTOR}, f real[], d float8[], x numeric[], t text)"));
         for (n, vector) in vectors.iter().enumerate() {
             let (text, array) = (brackets(vector), braces(vector));
             session.run(&format!(

@@ -1,6 +1,6 @@
 //! What a search refuses, and how it says so.
 
-use harness::{Generator, Session, Source, brackets};
+use harness::{Engine, Generator, Session, Source, VECTOR, brackets};
 
 use crate::stand;
 
@@ -23,7 +23,7 @@ fn vectors_that_are_none() {
         ("'[1,2,3,4]'", &["dimension", "4", "3"]),
         ("'{1,2}'::int[]", &["dimension", "2", "3"]),
         ("'{1,2}'::float8[]", &["dimension", "2", "3"]),
-        ("'[1,2]'::ruvector", &["dimension", "2", "3"]),
+        (&format!("'[1,2]'::{VECTOR}"), &["dimension", "2", "3"]),
         // Not finite.
         ("'[1,NaN,3]'", &["nan"]),
         ("'{1,nan,3}'", &["nan"]),
@@ -42,7 +42,7 @@ fn vectors_that_are_none() {
         // Nulls.
         ("NULL::text", &["null"]),
         ("NULL::real[]", &["null"]),
-        ("NULL::ruvector", &["null"]),
+        (&format!("NULL::{VECTOR}"), &["null"]),
         ("'{1,NULL,3}'::int[]", &["null"]),
         ("'{1,NULL,3}'::float8[]", &["null"]),
         // Empty.
@@ -50,7 +50,7 @@ fn vectors_that_are_none() {
         ("'{}'", &[]),
         ("'{}'::int[]", &[]),
         ("''", &[]),
-        ("'[]'::ruvector", &[]),
+        (&format!("'[]'::{VECTOR}"), &[]),
         // Malformed.
         ("'1,2,3'", &[]),
         ("'[1,2,3'", &[]),
@@ -94,13 +94,15 @@ fn types_that_are_no_vectors() {
 fn a_vector_longer_than_any_engine_takes() {
     let database = stand().database();
     let mut session = database.session();
-    session.run("CREATE TABLE docs (id int PRIMARY KEY, embedding ruvector); INSERT INTO docs VALUES (1, '[1,2,3]')");
+    session.run(&format!(
+        "CREATE TABLE docs (id int PRIMARY KEY, embedding {VECTOR}); INSERT INTO docs VALUES (1, '[1,2,3]')"
+    ));
     session.run("SELECT vcache_create_namespace('docs', 'docs', 'embedding', metric => 'l2')");
     let long = brackets(&Generator::new(1).vector(20_000));
     let failure = session.fails(&format!("SELECT * FROM vcache_search('docs', '{long}')"));
     assert!(!failure.sqlstate.is_empty() && failure.message.len() < 1000, "{failure:?}");
     // Where the column has no dimension, the engine tells those that differ.
-    let plain = session.fails("SELECT * FROM docs ORDER BY embedding <-> '[1,2]'::ruvector LIMIT 1");
+    let plain = session.fails(&format!("SELECT * FROM docs ORDER BY embedding <-> '[1,2]'::{VECTOR} LIMIT 1"));
     let search = session.fails("SELECT * FROM vcache_search('docs', '[1,2]')");
     assert_eq!((search.sqlstate, search.message), (plain.sqlstate, plain.message));
     assert_eq!(session.search("docs", "[1,2,3]", 5).len(), 1);
@@ -151,13 +153,22 @@ fn an_error_of_the_engine_is_the_engines_and_is_counted() {
     let database = stand().database();
     let mut session = database.session();
     let source = Source::docs(&mut session, 100, 64);
-    source.index(&mut session);
+    let bad = match session.engine() {
+        Engine::RuVector => {
+            // Its index refuses a vector of zeros.
+            source.index(&mut session);
+            brackets(&[0.0; 64])
+        }
+        Engine::Pgvector => {
+            // It tells vectors of another length where the column has none of its own.
+            session.run("ALTER TABLE docs ALTER embedding TYPE vector");
+            brackets(&[1.0; 63])
+        }
+    };
     source.register(&mut session, "docs", "");
-    let zero = brackets(&[0.0; 64]);
-    // RuVector's index refuses a vector of zeros.
-    let plain = session.fails(&format!("SELECT id FROM docs ORDER BY embedding <-> '{zero}'::ruvector LIMIT 10"));
+    let plain = session.fails(&format!("SELECT id FROM docs ORDER BY embedding <-> '{bad}'::{VECTOR} LIMIT 10"));
     for _ in 0..2 {
-        let search = session.fails(&format!("SELECT * FROM vcache_search('docs', '{zero}')"));
+        let search = session.fails(&format!("SELECT * FROM vcache_search('docs', '{bad}')"));
         assert_eq!((search.sqlstate, search.message), (plain.sqlstate.clone(), plain.message.clone()));
     }
     let stats = database.stats("docs");

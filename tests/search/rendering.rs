@@ -1,7 +1,7 @@
 //! Ids and payloads read the same whoever asks: the session's settings of time zone, dates, floats, binary strings
 //! and search path change neither a miss, nor a hit, nor a bypass.
 
-use harness::{Database, Row, Session, ids};
+use harness::{Database, Row, Session, VECTOR, ids};
 
 use crate::stand;
 
@@ -81,7 +81,7 @@ fn ids_of_every_type() {
     fixed.run(FIXED);
     for (number, (kind, values)) in IDS.into_iter().enumerate() {
         let table = format!("source_{number}");
-        session.run(&format!("CREATE TABLE {table} (id {kind}, embedding ruvector(3))"));
+        session.run(&format!("CREATE TABLE {table} (id {kind}, embedding {VECTOR}(3))"));
         for (place, value) in values.iter().enumerate() {
             let value = value.replace('\'', "''");
             session.run(&format!("INSERT INTO {table} VALUES ('{value}', '[0,0,{}]')", place + 1));
@@ -90,7 +90,7 @@ fn ids_of_every_type() {
             "SELECT vcache_create_namespace('{table}', '{table}', 'embedding', id_column => 'id', metric => 'l2')"
         ));
         let expected = fixed.column(&format!(
-            "SELECT format('%s', id) FROM public.{table} ORDER BY embedding OPERATOR(public.<->) '[0,0,0]'::public.ruvector"
+            "SELECT format('%s', id) FROM public.{table} ORDER BY embedding OPERATOR(public.<->) '[0,0,0]'::public.{VECTOR}"
         ));
         assert_eq!(expected.len(), 3);
         let expected: Vec<_> = expected.into_iter().map(|id| (id, None)).collect();
@@ -103,8 +103,8 @@ fn payloads_of_every_type() {
     let database = stand().database();
     let mut session = database.session();
     session.run(
-        "CREATE TABLE docs (id int PRIMARY KEY, at timestamptz, plain timestamp, day date, span interval, bytes bytea, f4 real, f8 float8, \
-             amount numeric, kind regclass, flag boolean, name text, list float8[], moments timestamptz[], doc jsonb, embedding ruvector(3))",
+        &format!("CREATE TABLE docs (id int PRIMARY KEY, at timestamptz, plain timestamp, day date, span interval, bytes bytea, f4 real, f8 float8, \
+             amount numeric, kind regclass, flag boolean, name text, list float8[], moments timestamptz[], doc jsonb, embedding {VECTOR}(3))"),
     );
     session.run(
         r#"INSERT INTO docs VALUES
@@ -127,19 +127,13 @@ fn payloads_of_every_type() {
 fn the_session_keeps_its_settings() {
     let database = stand().database();
     let mut session = database.session();
-    session.run("CREATE TABLE docs (id timestamptz PRIMARY KEY, embedding ruvector(3)); INSERT INTO docs VALUES (now(), '[1,2,3]')");
-    session.run("SELECT vcache_create_namespace('docs', 'docs', 'embedding', metric => 'l2', search_settings => '{\"ruvector.hnsw_ef_search\": 99}')");
+    session.run(&format!("CREATE TABLE docs (id timestamptz PRIMARY KEY, embedding {VECTOR}(3)); INSERT INTO docs VALUES (now(), '[1,2,3]')"));
+    let ef_search = session.engine().ef_search();
+    session.run(&format!("SELECT vcache_create_namespace('docs', 'docs', 'embedding', metric => 'l2', search_settings => '{{\"{ef_search}\": 99}}')"));
     session.run(ODD[0]);
-    session.run("SET ruvector.hnsw_ef_search = 41");
-    let names = [
-        "TimeZone",
-        "DateStyle",
-        "IntervalStyle",
-        "bytea_output",
-        "extra_float_digits",
-        "search_path",
-        "ruvector.hnsw_ef_search",
-    ];
+    session.run(&format!("SET {ef_search} = 41"));
+    let names =
+        ["TimeZone", "DateStyle", "IntervalStyle", "bytea_output", "extra_float_digits", "search_path", ef_search];
     let shown = |session: &mut Session| names.map(|name| session.value(&format!("SHOW {name}")));
     let before = shown(&mut session);
     for rest in ["", "", ", ttl => '0'"] {
@@ -161,7 +155,7 @@ fn the_rows_of_one_statement_read_as_the_session_would_have_them() {
     // Only vcache's own rendering is fixed: columns of the same statement are the session's.
     let database = stand().database();
     let mut session = database.session();
-    session.run("CREATE TABLE docs (id timestamptz PRIMARY KEY, embedding ruvector(3)); INSERT INTO docs VALUES ('2024-01-01 00:00+00', '[1,2,3]')");
+    session.run(&format!("CREATE TABLE docs (id timestamptz PRIMARY KEY, embedding {VECTOR}(3)); INSERT INTO docs VALUES ('2024-01-01 00:00+00', '[1,2,3]')"));
     session.run("SELECT vcache_create_namespace('docs', 'docs', 'embedding', metric => 'l2')");
     session.run("SET TimeZone = 'Asia/Tokyo'");
     for _ in 0..2 {

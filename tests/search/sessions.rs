@@ -1,7 +1,7 @@
 //! Searches inside other statements: joins, PL/pgSQL, prepared statements, cursors, parallel plans; and statements
 //! that are interrupted.
 
-use harness::{Session, Source, assert_same, ids, until};
+use harness::{Session, Source, VECTOR, assert_same, ids, until};
 use postgres::types::Type;
 
 use crate::stand;
@@ -28,7 +28,7 @@ fn a_join_may_search_for_many_vectors() {
     let mut session = database.session();
     let source = Source::docs(&mut session, 100, 64);
     source.register(&mut session, "docs", "");
-    session.run("CREATE TABLE queries (n int, v ruvector(64))");
+    session.run(&format!("CREATE TABLE queries (n int, v {VECTOR}(64))"));
     for n in 0..6 {
         // Each twice.
         session.run(&format!("INSERT INTO queries VALUES ({n}, '{}')", source.query(n / 2)));
@@ -138,7 +138,7 @@ fn the_kept_plan_follows_changes_of_the_source() {
         }
     };
     check(&mut session, "SELECT 1");
-    check(&mut session, "CREATE INDEX docs_index ON docs USING hnsw (embedding ruvector_l2_ops)");
+    check(&mut session, &format!("CREATE INDEX docs_index ON docs USING hnsw (embedding {VECTOR}_l2_ops)"));
     check(&mut session, "DROP INDEX docs_index");
     check(&mut session, "ALTER TABLE docs DROP COLUMN n");
     check(&mut session, "ALTER TABLE docs ADD COLUMN extra text DEFAULT 'x'");
