@@ -109,6 +109,22 @@ fn a_vector_longer_than_any_engine_takes() {
 }
 
 #[test]
+fn the_longest_vector_that_the_engines_take() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 5, 16_000);
+    source.register(&mut session, "docs", "");
+    let query = source.query(1);
+    for form in ["", "::text", &format!("::{VECTOR}"), &format!("::{VECTOR}::text::{VECTOR}")] {
+        let found = session.search_by(&format!("'docs', '{query}'{form}, 5"));
+        harness::assert_same(&found, &source.plain(&mut session, &query, 5), 5);
+    }
+    assert_eq!(database.stats("docs").outcomes(), (3, 1, 0));
+    let longer = brackets(&Generator::new(1).vector(16_001));
+    session.fails(&format!("SELECT * FROM vcache_search('docs', '{longer}')")).assert("22", &["16001", "16000"]);
+}
+
+#[test]
 fn numbers_of_rows_out_of_range() {
     let database = stand().database();
     let mut session = database.session();
