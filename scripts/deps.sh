@@ -8,7 +8,8 @@ command -v cargo >/dev/null || die "there is no cargo on PATH: install Rust 1.95
 command -v dpkg-query >/dev/null || die "this script knows Debian's packages only"
 take_turns deps
 
-packages=("postgresql-$pg_major" "postgresql-server-dev-$pg_major" redis-server libc-ares-dev libclang-dev pkg-config build-essential ca-certificates)
+packages=("postgresql-$pg_major" "postgresql-server-dev-$pg_major" redis-server libc-ares-dev libclang-dev pkg-config build-essential ca-certificates
+    pgbouncer python3-venv) # which are for the tests
 [[ ${1:-} != lint ]] || packages+=(shellcheck)
 missing=()
 for package in "${packages[@]}"; do
@@ -29,7 +30,7 @@ forbid_servers() {
 #!/bin/sh
 # Written by vcache's scripts/deps.sh, which removes it.
 for word; do
-    case \$word in postgresql* | redis*) exit 101 ;; esac
+    case \$word in postgresql* | redis* | pgbouncer*) exit 101 ;; esac
 done
 [ ! -x $policy.before-vcache ] || exec $policy.before-vcache "\$@"
 SH
@@ -51,10 +52,11 @@ if ((${#missing[@]})); then
     as_root "${apt[@]}" install --yes --no-install-recommends "${missing[@]}" </dev/null
     trap - EXIT
     allow_servers
-    if [[ " ${missing[*]} " == *" redis-server "* ]]; then
-        as_root update-rc.d redis-server disable
-        say "the package's redis service is off: 'systemctl enable --now redis-server' if you want it"
-    fi
+    for service in redis-server pgbouncer; do
+        [[ " ${missing[*]} " == *" $service "* ]] || continue
+        as_root update-rc.d "$service" disable
+        say "the package's service $service is off: 'systemctl enable --now $service' if you want it"
+    done
 fi
 pg_version >/dev/null
 

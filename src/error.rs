@@ -159,9 +159,11 @@ impl Error {
             Self::VectorDamaged => {
                 plain(Code::ERRCODE_DATA_CORRUPTED, "the size of the vector does not fit its dimensions".into())
             }
-            Self::Dimensions { expected, found } => {
-                plain(Code::ERRCODE_DATA_EXCEPTION, format!("expected {expected} dimensions, not {found}"))
-            }
+            Self::Dimensions { expected, found } => hint(
+                Code::ERRCODE_DATA_EXCEPTION,
+                format!("expected {expected} dimensions, not {found}"),
+                "Embed the query with the model that the column's vectors come from.",
+            ),
             Self::TooManyDimensions(found) => plain(
                 Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
                 format!("a vector cannot have more than {} dimensions, not {found}", crate::engine::MAX_DIMENSIONS),

@@ -34,6 +34,8 @@ fn every_form_of_a_whole_numbered_vector_is_one_entry() {
         format!("'{array}'"),
         format!("'{text}'::text"),
         format!("'{array}'::varchar"),
+        // As node-postgres sends an array.
+        format!("'{}'", array.replace('{', "{\"").replace(',', "\",\"").replace('}', "\"}")),
         format!("' [ {} ] '", text[1..text.len() - 1].replace(',', " , ")),
         format!("'{}'", digits17(&vector)),
         format!("'{}'", text.replace(',', ".0,")),

@@ -1,8 +1,9 @@
 //! Owns the text form of a vector and the canonical form of its values.
 //!
-//! A vector in text is `[1, 2.5, -3e-2]`, or the same in braces, as PostgreSQL writes arrays. Every number is read
-//! straight into an `f32`, correctly rounded, as the vector types themselves do: `0.1` and `0.100000001490116` meet.
-//! White space may stand around numbers. Positions in errors count bytes from 1.
+//! A vector in text is `[1, 2.5, -3e-2]`, or the same in braces, as PostgreSQL writes arrays; there each number may
+//! stand in double quotes, as node-postgres sends an array. Every number is read straight into an `f32`, correctly
+//! rounded, as the vector types themselves do: `0.1` and `0.100000001490116` meet. White space may stand around
+//! numbers. Positions in errors count bytes from 1.
 
 use std::fmt;
 
@@ -13,6 +14,8 @@ pub enum VectorError {
     NoOpening,
     /// A number was expected at this byte, counted from 1.
     NoNumber(usize),
+    /// The double quote that closes a number's was expected at this byte, counted from 1.
+    NoQuote(usize),
     /// A comma or the closing bracket was expected at this byte, counted from 1.
     NoSeparator(usize),
     /// Something follows the closing bracket at this byte, counted from 1.
@@ -30,6 +33,7 @@ impl fmt::Display for VectorError {
         match self {
             Self::NoOpening => f.write_str("a vector begins with \"[\" or \"{\""),
             Self::NoNumber(at) => write!(f, "a number is expected at position {at}"),
+            Self::NoQuote(at) => write!(f, "a closing double quote is expected at position {at}"),
             Self::NoSeparator(at) => write!(f, "a comma or the closing bracket is expected at position {at}"),
             Self::Trailing(at) => write!(f, "nothing may follow the closing bracket at position {at}"),
             Self::Empty => f.write_str("a vector has at least one element"),
@@ -59,10 +63,20 @@ pub fn parse(text: &str, out: &mut Vec<f32>) -> Result<(), VectorError> {
         return Err(VectorError::Empty);
     }
     loop {
+        let quoted = close == b'}' && bytes.get(at) == Some(&b'"');
+        if quoted {
+            at = skip_space(bytes, at + 1);
+        }
         let rest = bytes.get(at..).unwrap_or_default();
         let (value, length) = fast_float2::parse_partial::<f32, _>(rest).map_err(|_| VectorError::NoNumber(at + 1))?;
         out.push(element(value, out.len() + 1)?);
         at = skip_space(bytes, at + length);
+        if quoted {
+            if bytes.get(at) != Some(&b'"') {
+                return Err(VectorError::NoQuote(at + 1));
+            }
+            at = skip_space(bytes, at + 1);
+        }
         match bytes.get(at) {
             Some(b',') => at = skip_space(bytes, at + 1),
             Some(b) if *b == close => break,
@@ -127,6 +141,19 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_an_array_may_be_quoted() {
+        assert_eq!(parsed(r#"{"1","2.5","-3e-2"}"#), Ok(vec![1.0, 2.5, -0.03]));
+        assert_eq!(parsed(r#"{ " 1 " ,2.5, "-3e-2"}"#), Ok(vec![1.0, 2.5, -0.03]));
+        assert_eq!(parsed(r#"{"NaN"}"#), Err(VectorError::NotANumber(1)));
+        assert_eq!(parsed(r#"{""}"#), Err(VectorError::NoNumber(3)));
+        assert_eq!(parsed(r#"{"1}"#), Err(VectorError::NoQuote(4)));
+        assert_eq!(parsed(r#"{"1,2"}"#), Err(VectorError::NoQuote(4)));
+        assert_eq!(parsed(r#"{"1""2"}"#), Err(VectorError::NoSeparator(5)));
+        assert_eq!(parsed(r#"{1"}"#), Err(VectorError::NoSeparator(3)));
+        assert_eq!(parsed(r#"["1"]"#), Err(VectorError::NoNumber(2)));
+    }
+
+    #[test]
     fn negative_zero_is_zero() {
         assert!(parsed("[-0.0]").unwrap().iter().all(|v| v.to_bits() == 0));
         let mut values = [-0.0f32];
@@ -157,7 +184,8 @@ mod tests {
             let expected = vec![value + 0.0];
             prop_assert_eq!(parsed(&format!("[{value}]")).unwrap(), expected.clone());
             prop_assert_eq!(parsed(&format!("[{}]", f64::from(value))).unwrap(), expected.clone());
-            prop_assert_eq!(parsed(&format!("[{:.17e}]", f64::from(value))).unwrap(), expected);
+            prop_assert_eq!(parsed(&format!("[{:.17e}]", f64::from(value))).unwrap(), expected.clone());
+            prop_assert_eq!(parsed(&format!("{{\"{value}\"}}")).unwrap(), expected);
         }
 
         #[test]
