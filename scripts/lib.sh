@@ -55,11 +55,16 @@ as_server() (
     if ((EUID == 0)); then exec runuser -u postgres -- "$@"; else exec "$@"; fi
 )
 
-# Where the servers' user may make files: TMPDIR, or /tmp if that is closed to it or would make the names of sockets too long.
+# Where the servers' user may make files: TMPDIR, unless it is closed to it or would make the names of sockets too long.
 open_tmp() {
-    local tmp=${TMPDIR:-/tmp}
-    as_server test -w "$tmp" && ((${#tmp} <= 50)) || tmp=/tmp
-    echo "$tmp"
+    local tmp
+    for tmp in "${TMPDIR:-/tmp}" /tmp /var/tmp; do
+        if ((${#tmp} <= 50)) && as_server test -w "$tmp"; then
+            echo "$tmp"
+            return
+        fi
+    done
+    die "the servers' user may write neither in ${TMPDIR:-/tmp} nor in /var/tmp"
 }
 
 pg_version() {
