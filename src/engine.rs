@@ -231,7 +231,7 @@ impl Statement {
             temporarily.set_unless_same(name, value);
         }
         let objects = (self.payload > 0).then(|| result.objects(PAYLOAD, self.payload));
-        let mut seen = HashSet::with_capacity(most);
+        let mut seen = HashSet::with_capacity(most.min(result.len()));
         for row in result.rows() {
             // Distances are ordered, NULLs last: behind a row without a vector there are only more of them.
             let Some(distance) = row.get(DISTANCE) else {

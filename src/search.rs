@@ -128,7 +128,9 @@ impl Query<'_> {
         };
 
         // 6. The engine knows.
-        let k = ladder::step(self.top_k.max(self.definition.fetch_k.unwrap_or_else(settings::fetch_k)));
+        // fetch_k is anybody's to set; what a search may hold in memory is not.
+        let fetch_k = self.definition.fetch_k.unwrap_or_else(settings::fetch_k).min(settings::max_top_k().unsigned_abs());
+        let k = ladder::step(self.top_k.max(fetch_k));
         let computed_at = time::snapshot_time();
         let answer = self.ask_engine(k, k as usize);
 
@@ -169,7 +171,7 @@ impl Query<'_> {
         if asked < self.top_k {
             return Ok(Err(Miss::Short));
         }
-        let mut rows = Rows::with_capacity(self.top_k as usize);
+        let mut rows = Rows::default();
         for row in entry.rows(self.top_k as usize) {
             rows.push(row?).map_err(|_| Damage::Column)?;
         }

@@ -19,10 +19,6 @@ pub struct Rows {
 }
 
 impl Rows {
-    pub fn with_capacity(rows: usize) -> Self {
-        Self { rows: Vec::with_capacity(rows) }
-    }
-
     /// Adds a row.
     ///
     /// # Errors
