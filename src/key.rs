@@ -26,6 +26,7 @@ const SHAPE: Part = Part(8, "columns");
 const SETTING: Part = Part(9, "settings");
 const SETTING_VALUE: u8 = 10;
 const VECTOR: Part = Part(11, "vector");
+const TENANT: Part = Part(12, "namespace_value");
 
 thread_local! {
     /// The database's secret, by the table it was read from: a re-created extension has another table.
@@ -55,10 +56,11 @@ enum Value<'a> {
     Text(&'a str),
     Setting(&'a str, &'a str),
     Vector(&'a [f32]),
+    Bytes(&'a [u8]),
 }
 
 /// Hands out the parts of the key of a search for `vector` in the namespace that is called `name`.
-fn parts(name: &str, definition: &Definition, vector: &[f32], mut take: impl FnMut(Part, Value<'_>)) {
+fn parts(name: &str, definition: &Definition, tenant: Option<&[u8]>, vector: &[f32], mut take: impl FnMut(Part, Value<'_>)) {
     let (engine, version) = definition.engine.version();
     take(FORMAT_PART, Value::Number(FORMAT.into()));
     take(SYSTEM, Value::Number(catalog::system_identifier()));
@@ -71,14 +73,18 @@ fn parts(name: &str, definition: &Definition, vector: &[f32], mut take: impl FnM
     for (setting, value) in guc::changed(engine::changes_answers) {
         take(SETTING, Value::Setting(&setting, &value));
     }
+    // The name alone does not say which value it stands for: that takes DateStyle, TimeZone, search_path.
+    if let Some(tenant) = tenant {
+        take(TENANT, Value::Bytes(tenant));
+    }
     take(VECTOR, Value::Vector(vector));
 }
 
 /// The key of a search for `vector` in the namespace that is called `name`.
-pub fn of(name: &str, definition: &Definition, vector: &[f32], secret: &Secret) -> CacheKey {
+pub fn of(name: &str, definition: &Definition, tenant: Option<&[u8]>, vector: &[f32], secret: &Secret) -> CacheKey {
     BUILDER.with_borrow_mut(|key| {
         key.clear();
-        parts(name, definition, vector, |Part(number, _), value| {
+        parts(name, definition, tenant, vector, |Part(number, _), value| {
             match value {
                 Value::Number(value) => key.number(number, value),
                 Value::Text(text) => key.part(number, text.as_bytes()),
@@ -86,6 +92,7 @@ pub fn of(name: &str, definition: &Definition, vector: &[f32], secret: &Secret) 
                     key.part(number, setting.as_bytes()).part(SETTING_VALUE, value.as_bytes())
                 }
                 Value::Vector(values) => key.floats(number, values),
+                Value::Bytes(bytes) => key.part(number, bytes),
             };
         });
         key.finish(secret)
@@ -93,9 +100,19 @@ pub fn of(name: &str, definition: &Definition, vector: &[f32], secret: &Secret) 
 }
 
 /// The same parts for a person: a JSON object. Of the vector it tells dimensions and a hash, by which two can be compared.
-pub fn explained(name: &str, definition: &Definition, vector: &[f32], secret: &Secret) -> String {
+pub fn explained(
+    name: &str,
+    definition: &Definition,
+    tenant: Option<&[u8]>,
+    vector: &[f32],
+    secret: &Secret,
+) -> String {
     let mut object = Map::new();
-    parts(name, definition, vector, |Part(number, label), value| match value {
+    parts(name, definition, tenant, vector, |Part(number, label), value| match value {
+        Value::Bytes(bytes) => {
+            let hash = KeyBuilder::default().part(number, bytes).finish(secret);
+            object.insert(label.into(), hash.to_string().into());
+        }
         // As text: a number in JSON may lose digits on its way through a client.
         Value::Number(value) => drop(object.insert(label.into(), value.to_string().into())),
         Value::Text(text) => drop(object.insert(label.into(), text.trim_end().into())),

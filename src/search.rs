@@ -61,6 +61,8 @@ pub struct Query<'a> {
     pub ttl: i64,
     pub definition: Rc<Definition>,
     pub values: Vec<f32>,
+    /// What the column of the namespace's value must hold.
+    tenant: Option<Datum>,
     pub counters: Counters,
     /// Where an entry would be, or why none is used.
     pub place: Result<Place, Bypass>,
@@ -87,6 +89,11 @@ pub fn prepare(call: &Call) -> Result<Query<'_>, Error> {
     // 3. Which vector is it?
     let values = vector::read(call, argument::VECTOR, &definition)?;
     let ttl = ttl(call, &definition)?;
+    let tenant = definition.tenant.as_ref().map(|tenant| {
+        // Arguments of type text hold no zero byte.
+        let value = CString::new(definition.tenant_value(name)).unwrap_or_default();
+        catalog::value_of_text(tenant.kind, tenant.modifier, &value)
+    });
 
     // 4. What is its entry called? What is this role's or this transaction's alone is neither looked up nor stored.
     let bypass = match sight {
@@ -100,10 +107,15 @@ pub fn prepare(call: &Call) -> Result<Query<'_>, Error> {
         Some(bypass) => Err(bypass),
         None => {
             let secret = key::secret(call.schema())?;
-            Ok(Place { key: key::of(name, &definition, &values, &secret), secret })
+            let tenant = image(&definition, tenant);
+            Ok(Place { key: key::of(name, &definition, tenant.as_deref(), &values, &secret), secret })
         }
     };
-    Ok(Query { name, top_k, ttl, definition, values, counters, place })
+    Ok(Query { name, top_k, ttl, definition, values, tenant, counters, place })
+}
+
+fn image(definition: &Definition, tenant: Option<Datum>) -> Option<Vec<u8>> {
+    definition.tenant.as_ref().zip(tenant).map(|(column, value)| varlena::image(value, column.kind))
 }
 
 impl Query<'_> {
@@ -141,6 +153,10 @@ impl Query<'_> {
             store(&header, &answer, &place.secret, self.counters);
         }
         Ok((rows(answer.rows().take(self.top_k as usize)), Outcome::Miss(miss)))
+    }
+
+    pub fn tenant_image(&self) -> Option<Vec<u8>> {
+        image(&self.definition, self.tenant)
     }
 
     /// Asks the tiers, in their order. It counts nothing.
@@ -182,12 +198,7 @@ impl Query<'_> {
     fn ask_engine(&self, k: u32, most: usize) -> Answer {
         let failed = CountedWhenDropped { counters: self.counters, counter: Counter::EngineErrors };
         let mut arguments = vec![varlena::vector_datum(&self.values)];
-        if let Some(tenant) = &self.definition.tenant {
-            let value = self.definition.tenant_value(self.name);
-            // Arguments of type text hold no zero byte.
-            let value = CString::new(value).unwrap_or_default();
-            arguments.push(catalog::value_of_text(tenant.kind, tenant.modifier, &value));
-        }
+        arguments.extend(self.tenant);
         let answer = self.definition.statement.run(k, most, &self.definition.search_settings, &arguments);
         failed.disarm();
         answer

@@ -21,6 +21,21 @@ pub fn bytes<'a>(datum: pg_sys::Datum) -> &'a [u8] {
     }
 }
 
+/// The bytes that make up a value of this type, for comparing two of them.
+pub fn image(datum: pg_sys::Datum, kind: pg_sys::Oid) -> Vec<u8> {
+    let (mut length, mut by_value) = (0i16, false);
+    // SAFETY: the datum is of `kind`, whose storage says what it points to.
+    unsafe {
+        pg_sys::get_typlenbyval(kind, &mut length, &mut by_value);
+        match length {
+            _ if by_value => datum.value().to_le_bytes().to_vec(),
+            -1 => bytes(datum).to_vec(),
+            -2 => CStr::from_ptr(datum.cast_mut_ptr()).to_bytes().to_vec(),
+            _ => std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), usize::from(length.unsigned_abs())).to_vec(),
+        }
+    }
+}
+
 /// A new text datum in the current memory context.
 pub fn text_datum(text: &str) -> pg_sys::Datum {
     // SAFETY: the pointer and the length describe `text`, and PostgreSQL copies them.
