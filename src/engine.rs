@@ -140,6 +140,8 @@ impl Statement {
         payload: &[&Column],
     ) -> Self {
         let class = catalog::class(source.oid());
+        // The key of a table says nothing of the rows of those that inherit from it; that of a partitioned table does.
+        let key_covers_all = class.as_ref().is_some_and(|class| class.kind == b'p' || !class.has_children);
         let table = class.map_or_else(String::new, |class| {
             format!("{}.{}", quoted(&catalog::schema_name(class.schema)), quoted(&class.name))
         });
@@ -161,7 +163,7 @@ impl Statement {
             distance: operator.result,
             id_output: catalog::output_function(id.kind),
             payload: payload.len(),
-            id_is_unique: catalog::primary_key_columns(source) == [id.number],
+            id_is_unique: key_covers_all && catalog::primary_key_columns(source) == [id.number],
             plans: RefCell::default(),
         }
     }

@@ -13,6 +13,8 @@ pub struct Class {
     pub owner: pg_sys::Oid,
     pub kind: u8,
     pub persistence: u8,
+    /// Whether other tables may inherit from it.
+    pub has_children: bool,
 }
 
 /// A column of a table.
@@ -58,6 +60,7 @@ pub fn class(oid: pg_sys::Oid) -> Option<Class> {
             owner: row.relowner,
             kind: row.relkind as u8,
             persistence: row.relpersistence as u8,
+            has_children: row.relhassubclass,
         })
     }
 }
