@@ -244,7 +244,11 @@ impl Statement {
             }
             let id = row.output(ID, self.id_output);
             let is_new = match identity {
-                Identity::Place => seen.insert((row.oid(table), row.tid(place), None)),
+                // Rows of some foreign tables have no place.
+                Identity::Place => match row.tid(place) {
+                    Some((_, 0)) | None => true,
+                    at => seen.insert((row.oid(table), at, None)),
+                },
                 Identity::Id => seen.insert((None, None, id.clone())),
                 Identity::None => true,
             };
