@@ -17,19 +17,12 @@ pub fn to_postgres(unix: i64) -> i64 {
 }
 
 /// A time at or before which the active snapshot was taken, in microseconds since the Unix epoch: an answer that was
-/// computed under it is at least that old. Under REPEATABLE READ and above the snapshot may be as old as the transaction;
-/// below that as old as the statement, or as the cursor that a FETCH runs on.
+/// computed under it is at least that old. A cursor that is opened by a function which an older cursor runs has that one's
+/// snapshot, so neither the statement's nor the portal's time will do: every snapshot is at least as young as the transaction
+/// (unless it was imported from another one).
 pub fn snapshot_time() -> i64 {
-    // SAFETY: reads variables of this backend; ActivePortal is null or valid.
-    let time = unsafe {
-        if pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 {
-            pg_sys::GetCurrentTransactionStartTimestamp()
-        } else {
-            let statement = pg_sys::GetCurrentStatementStartTimestamp();
-            pg_sys::ActivePortal.as_ref().map_or(statement, |portal| statement.min(portal.creation_time))
-        }
-    };
-    time + POSTGRES_EPOCH
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::GetCurrentTransactionStartTimestamp() + POSTGRES_EPOCH }
 }
 
 /// Whether a newer snapshot than this transaction's may be taken by the next statement: only such a statement's answer
