@@ -251,7 +251,12 @@ pub fn find(schema: Oid, name: &str) -> Result<Found, Error> {
         _ => {
             let definition = Rc::new(Definition::derive(&registration, &source)?);
             let outdated = DERIVED.with_borrow_mut(|derived| {
-                let outdated = if derived.len() >= DERIVED_MOST { std::mem::take(derived) } else { HashMap::new() };
+                let outdated: Vec<_> = if derived.len() >= DERIVED_MOST {
+                    derived.drain().map(|(_, definition)| definition).collect()
+                } else {
+                    // Versions before this one are not met again.
+                    derived.extract_if(|_, kept| kept.name == definition.name).map(|(_, kept)| kept).collect()
+                };
                 derived.insert(key, Rc::clone(&definition));
                 outdated
             });
