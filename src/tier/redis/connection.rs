@@ -76,6 +76,11 @@ impl Connection {
         Ok(connection)
     }
 
+    /// The connection, if nothing has come on it since the last reply.
+    pub fn quiet(mut self) -> Option<Self> {
+        self.transport.is_quiet().then_some(self)
+    }
+
     /// Sends a packed command and gives its reply, within `timeout`. A bulk string in it has `most` bytes at most.
     ///
     /// # Errors

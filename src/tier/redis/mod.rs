@@ -45,7 +45,12 @@ pub fn get(key: CacheKey, most: usize) -> Lookup {
         Some(Ok(Value::BulkString(bytes))) => Lookup::Found(bytes),
         Some(Ok(Value::Nil)) => Lookup::Absent,
         // A value larger than any entry, or of another type of Redis'.
-        Some(Ok(_) | Err(Error::Reply(ReplyError::TooLarge))) => Lookup::Unusable,
+        Some(Err(Error::Reply(ReplyError::TooLarge))) => Lookup::Unusable,
+        // No reply to GET: whose it is cannot be known.
+        Some(Ok(_)) => {
+            close();
+            Lookup::Failed(failed(&Error::Unexpected))
+        }
         Some(Err(Error::Refused(code))) if code == "WRONGTYPE" => Lookup::Unusable,
         Some(Err(error)) => Lookup::Failed(failed(&error)),
     }
@@ -82,7 +87,10 @@ pub fn put(key: CacheKey, bytes: &[u8], milliseconds: u64, existing: Existing) -
         None => Store::Off,
         Some(Ok(Value::Okay)) => Store::Stored,
         Some(Ok(Value::Nil)) => Store::Kept,
-        Some(Ok(_)) => Store::Failed(failed(&Error::Unexpected)),
+        Some(Ok(_)) => {
+            close();
+            Store::Failed(failed(&Error::Unexpected))
+        }
         Some(Err(error)) => Store::Failed(failed(&error)),
     }
 }
@@ -135,7 +143,8 @@ fn run_on(
 ) -> Result<(Value, Connection), Error> {
     let packed = command.get_packed_command();
     let timeout = settings::redis_timeout();
-    if let Some(mut connection) = open {
+    // What has come unasked would be taken for the reply to what is sent next.
+    if let Some(mut connection) = open.and_then(Connection::quiet) {
         match connection.run(&packed, most, timeout) {
             // The other end had closed it before the command came: no reply is owed, and the command may be said again.
             Err(Error::Closed) => {}
@@ -144,6 +153,11 @@ fn run_on(
     }
     let mut connection = Connection::open(endpoint, settings::redis_connect_timeout())?;
     connection.run(&packed, most, timeout).map(|value| (value, connection))
+}
+
+/// Ends the connection, if there is one.
+fn close() {
+    drop(STATE.with(|state| state.borrow_mut().connection.take()));
 }
 
 /// The server's address as it may be shown.

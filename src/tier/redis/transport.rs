@@ -100,6 +100,11 @@ impl Transport {
         }
     }
 
+    /// Whether there is nothing to read, not even the end.
+    pub fn is_quiet(&mut self) -> bool {
+        matches!(self.stream.read(&mut [0u8]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
     fn wait_out(&mut self, error: std::io::Error, what: For, deadline: Instant) -> Result<(), Error> {
         match error.kind() {
             ErrorKind::WouldBlock => self.waiter.wait_for(what, deadline).map_err(|_| Error::TimedOut),
