@@ -168,18 +168,15 @@ pub fn of(namespace: &str) -> Counters {
         let now = time::now();
         shmem::exclusively(|| claim(slots, database, namespace.as_bytes(), now))
     });
-    match slot {
-        Some(slot) => {
-            FOUND.with_borrow_mut(|found| {
-                if found.len() >= FOUND_MOST {
-                    found.clear();
-                }
-                found.insert(namespace.to_owned(), slot);
-            });
-            Counters(Some(slot))
+    // No slot is ever given back, so a name that found the table full will not find room later.
+    let slot = slot.unwrap_or(others);
+    FOUND.with_borrow_mut(|found| {
+        if found.len() >= FOUND_MOST {
+            found.clear();
         }
-        None => Counters(Some(others)),
-    }
+        found.insert(namespace.to_owned(), slot);
+    });
+    Counters(Some(slot))
 }
 
 /// The slots in the order in which a name looks for its own.
