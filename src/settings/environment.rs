@@ -26,7 +26,8 @@ pub fn redis_url() -> CString {
     let url = url.map(|mut url| {
         if let Some(password) = variable("REDIS_PASSWORD") {
             // It fails for a URL without a host alone. Special characters are percent-encoded.
-            let _ = url.set_password(Some(&password));
+            // A % is not: it could stand for itself or begin an encoded byte.
+            let _ = url.set_password(Some(&password.replace('%', "%25")));
         }
         url.to_string()
     });
