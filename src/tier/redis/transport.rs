@@ -52,6 +52,8 @@ impl Transport {
         if address.domain() != Domain::UNIX {
             socket.set_tcp_nodelay(true).map_err(io)?;
         }
+        // The waiter takes a place of its own, and raises when there is none.
+        drop(Descriptor::reserve().ok_or(Error::Descriptors)?);
         let started = socket.connect(address);
         let mut waiter = Waiter::new(&[(socket.as_raw_fd(), For::Writing)]);
         match started {
