@@ -37,6 +37,10 @@ impl Endpoint {
             _ => return Err(Error::Url),
         };
         let redis = info.redis_settings();
+        // A password with an unescaped / ? or # ends the host early: what stands before is then a part of the secret.
+        if url.to_bytes().contains(&b'@') && redis.username().is_none() && redis.password().is_none() {
+            return Err(Error::Url);
+        }
         Ok(Self {
             address,
             username: redis.username().map(str::to_owned),
