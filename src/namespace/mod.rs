@@ -287,6 +287,13 @@ impl Registry {
         if let Some(found) = scan::last(&self.table, index, &exact, read) {
             return found;
         }
+        self.covering(name)
+    }
+
+    /// The longest pattern that fits a name.
+    fn covering(&self, name: &str) -> Option<((u64, u32), Registration)> {
+        let index = scan::primary_key(&self.table);
+        let read = |row: &Tuple| Registration::read(row).map(|registration| (row.version, registration));
         // The longest pattern that fits is the last one not behind the name, or it is a prefix of what that one and
         // the name begin with alike: were it longer, it would stand behind that one.
         let mut bound = name;
