@@ -32,13 +32,15 @@ const SETTINGS: [&str; 3] = ["ruvector.", "hnsw.", "ivfflat."];
 const METRICS: [(&str, &str); 4] = [("l2", "<->"), ("cosine", "<=>"), ("inner_product", "<#>"), ("l1", "<+>")];
 
 /// How ids and payloads are rendered, whatever the session's settings are.
-const RENDERING: [(&CStr, &CStr); 7] = [
+const RENDERING: [(&CStr, &CStr); 9] = [
     (c"TimeZone", c"UTC"),
     (c"DateStyle", c"ISO, MDY"),
     (c"IntervalStyle", c"postgres"),
     (c"bytea_output", c"hex"),
     (c"extra_float_digits", c"1"),
     (c"xmlbinary", c"base64"),
+    (c"quote_all_identifiers", c"off"),
+    (c"lc_monetary", c"C"),
     (c"search_path", c"\"\""),
 ];
 
