@@ -4,7 +4,7 @@
 //! and then under a later snapshot than the caller's.
 
 use super::catalog;
-use super::varlena::{c_string, text};
+use super::varlena::{c_string, strict_c_string, text};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -164,7 +164,7 @@ impl ResultRow {
     /// The value of a column of any type as text, by the type's output function.
     pub fn output(&self, column: usize, function: pg_sys::Oid) -> Option<String> {
         // SAFETY: the function is the output function of the column's type, and returns a terminated string.
-        self.get(column).map(|datum| unsafe { c_string(pg_sys::OidOutputFunctionCall(function, datum)) })
+        self.get(column).map(|datum| unsafe { strict_c_string(pg_sys::OidOutputFunctionCall(function, datum)) })
     }
 
     pub fn oid(&self, column: usize) -> Option<u32> {

@@ -54,6 +54,18 @@ pub unsafe fn c_string(pointer: *const std::ffi::c_char) -> String {
     unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
 }
 
+/// The same for a value: one that is no UTF-8 is an error.
+///
+/// # Safety
+/// `pointer` points to a terminated string.
+pub unsafe fn strict_c_string(pointer: *const std::ffi::c_char) -> String {
+    // SAFETY: by this function's contract.
+    match unsafe { CStr::from_ptr(pointer) }.to_str() {
+        Ok(text) => text.to_owned(),
+        Err(_) => crate::error::Error::Encoding.raise(),
+    }
+}
+
 /// The string of a `name` datum.
 pub fn name(datum: pg_sys::Datum) -> String {
     // SAFETY: a name datum points to a terminated string.
