@@ -9,6 +9,7 @@ use crate::pg::result::{self, NULL, Value};
 use crate::pg::{json, time, varlena};
 use crate::search;
 use crate::settings;
+use crate::stats::Counters;
 use pgrx::pg_sys::Datum;
 
 sql_function!(vcache_explain, pg_finfo_vcache_explain, explain);
@@ -22,7 +23,7 @@ fn explain(call: &Call) -> Datum {
 
 /// `outcome, tier, reason, age, expires_in, key, key_parts`.
 fn row(call: &Call) -> Result<[Value; 7], Error> {
-    let query = search::prepare(call)?;
+    let query = search::prepare(call, |_| Counters::none())?;
     let place = match &query.place {
         Ok(place) => place,
         Err(bypass) => {
@@ -30,7 +31,8 @@ fn row(call: &Call) -> Result<[Value; 7], Error> {
             return Ok([text("bypass"), NULL, text(reason), NULL, NULL, NULL, NULL]);
         }
     };
-    let parts = key::explained(query.name, &query.definition, query.tenant_image().as_deref(), &query.values, &place.secret);
+    let parts =
+        key::explained(query.name, &query.definition, query.tenant_image().as_deref(), &query.values, &place.secret);
     let key = text(&place.key.to_string());
     let parts = json::jsonb(&parts).map_or(NULL, |datum| (datum, false));
     let looked = query.look_up(place);

@@ -60,7 +60,13 @@ enum Value<'a> {
 }
 
 /// Hands out the parts of the key of a search for `vector` in the namespace that is called `name`.
-fn parts(name: &str, definition: &Definition, tenant: Option<&[u8]>, vector: &[f32], mut take: impl FnMut(Part, Value<'_>)) {
+fn parts(
+    name: &str,
+    definition: &Definition,
+    tenant: Option<&[u8]>,
+    vector: &[f32],
+    mut take: impl FnMut(Part, Value<'_>),
+) {
     let (engine, version) = definition.engine.version();
     take(FORMAT_PART, Value::Number(FORMAT.into()));
     take(SYSTEM, Value::Number(catalog::system_identifier()));

@@ -44,7 +44,7 @@ const JITTER: f64 = 0.1;
 fn search(call: &Call) -> Datum {
     warn_without_preload();
     let started = settings::track_timing().then(Instant::now);
-    match prepare(call).and_then(|query| Ok((query.counters, query.answer()?))) {
+    match prepare(call, stats::of).and_then(|query| Ok((query.counters, query.answer()?))) {
         Ok((counters, (rows, outcome))) => {
             counters.count_outcome(outcome, started.map(|started| started.elapsed()));
             rows.give(call)
@@ -75,7 +75,7 @@ pub struct Place {
 }
 
 /// The first half of the read path: everything that is the same whether there is an entry or not.
-pub fn prepare(call: &Call) -> Result<Query<'_>, Error> {
+pub fn prepare(call: &Call, counters: impl FnOnce(&str) -> Counters) -> Result<Query<'_>, Error> {
     let name = call.text(argument::NAMESPACE).ok_or(Error::NullArgument("namespace"))?;
     let top_k = top_k(call)?;
 
@@ -84,7 +84,6 @@ pub fn prepare(call: &Call) -> Result<Query<'_>, Error> {
 
     // 2. May this role see it?
     let sight = access::check(&definition, &source);
-    let counters = stats::of(name);
 
     // 3. Which vector is it?
     let values = vector::read(call, argument::VECTOR, &definition)?;
@@ -111,7 +110,8 @@ pub fn prepare(call: &Call) -> Result<Query<'_>, Error> {
             Ok(Place { key: key::of(name, &definition, tenant.as_deref(), &values, &secret), secret })
         }
     };
-    Ok(Query { name, top_k, ttl, definition, values, tenant, counters, place })
+    // Last, so that a name takes a slot of the statistics only when it is searched.
+    Ok(Query { name, top_k, ttl, definition, values, tenant, counters: counters(name), place })
 }
 
 fn image(definition: &Definition, tenant: Option<Datum>) -> Option<Vec<u8>> {
@@ -141,7 +141,8 @@ impl Query<'_> {
 
         // 6. The engine knows.
         // fetch_k is anybody's to set; what a search may hold in memory is not.
-        let fetch_k = self.definition.fetch_k.unwrap_or_else(settings::fetch_k).min(settings::max_top_k().unsigned_abs());
+        let fetch_k =
+            self.definition.fetch_k.unwrap_or_else(settings::fetch_k).min(settings::max_top_k().unsigned_abs());
         let k = ladder::step(self.top_k.max(fetch_k));
         let computed_at = time::snapshot_time();
         let answer = self.ask_engine(k, k as usize);

@@ -120,6 +120,11 @@ fn table() -> Option<(&'static Slot, &'static [Slot])> {
 pub struct Counters(Option<&'static Slot>);
 
 impl Counters {
+    /// Those that count nothing.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
     pub fn count(self, counter: Counter) {
         self.add(counter, 1);
     }

@@ -74,7 +74,8 @@ fn documents_say_what_happens() {
     let stand = Stand::start();
     for (number, name) in DOCUMENTS.iter().enumerate() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the top of the tree").join(name);
-        let mut document: Vec<String> = std::fs::read_to_string(&path).expect(name).lines().map(str::to_owned).collect();
+        let mut document: Vec<String> =
+            std::fs::read_to_string(&path).expect(name).lines().map(str::to_owned).collect();
         let examples = examples(&document);
         assert!(examples.iter().any(|example| example.printed.is_some()), "{name} shows nothing");
         let database = format!("document_{number}");
