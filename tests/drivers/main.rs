@@ -16,14 +16,13 @@ fn stand() -> &'static Stand {
     &STAND
 }
 
-/// A database with what the scripts search: `docs`, with three namespaces that differ in their payloads.
-fn documents() -> (Database<'static>, Source) {
+/// A database with what the scripts search: `docs`, with two namespaces that differ in their payloads.
+fn documents(dimensions: usize) -> (Database<'static>, Source) {
     let database = stand().database();
     let mut session = database.session();
-    let source = Source::docs(&mut session, 60, 8);
+    let source = Source::docs(&mut session, 60, dimensions);
     session.run("ALTER TABLE docs ALTER id TYPE bigint; UPDATE docs SET title = NULL WHERE n = 3");
     source.register(&mut session, "documents", "payload_columns => '{title}'");
     source.register(&mut session, "bare", "");
-    source.register(&mut session, "whole", "payload_columns => '{*}'");
     (database, source)
 }

@@ -22,9 +22,8 @@ fn with_client<F: Future<Output = ()>>(host: &std::path::Path, port: u16, name: 
 }
 
 async fn nearest(client: &Client, vector: &[f32], top_k: i32) -> Result<Vec<Row>, tokio_postgres::Error> {
-    client
-        .query("SELECT id, distance, payload FROM vcache_search($1, $2::real[], $3)", &[&"documents", &vector, &top_k])
-        .await
+    let search = "SELECT id, distance, payload FROM vcache_search($1, $2::real[], $3)";
+    client.query(search, &[&"documents", &vector, &top_k]).await
 }
 
 fn ids(rows: &[Row]) -> Vec<String> {
@@ -33,7 +32,7 @@ fn ids(rows: &[Row]) -> Vec<String> {
 
 #[test]
 fn tokio_postgres() {
-    let (database, source) = documents();
+    let (database, source) = documents(8);
     let server = database.server();
     let vector = Generator::new(1).vector(source.dimensions);
     let text = brackets(&vector);
@@ -80,7 +79,7 @@ fn tokio_postgres() {
 
 #[test]
 fn tokio_postgres_through_pgbouncer() {
-    let (database, source) = documents();
+    let (database, source) = documents(8);
     let bouncer = Pgbouncer::start(&database, "");
     let vector = Generator::new(1).vector(source.dimensions);
     for _ in 0..2 {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::{Database, Generator, PATIENCE, Pgbouncer, braces, brackets};
+use harness::{Database, PATIENCE, Pgbouncer};
 
 use crate::documents;
 
@@ -43,7 +43,7 @@ fn run(database: &Database<'_>, host: &Path, port: u16, program: &Path, argument
 }
 
 fn run_directly(program: &Path, arguments: &[&str]) {
-    let (database, _) = documents();
+    let (database, _) = documents(8);
     let server = database.server();
     run(&database, server.socket_directory(), server.port(), program, arguments);
 }
@@ -79,15 +79,14 @@ fn node_postgres() {
 
 #[test]
 fn psql() {
-    let (database, source) = documents();
+    let (database, source) = documents(3);
     let server = database.server();
-    let vector = Generator::new(1).vector(source.dimensions);
-    let (text, array) = (format!("vector={}", brackets(&vector)), format!("array={}", braces(&vector)));
-    let arguments = ["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-v", &text, "-v", &array, "-f", "with_psql.sql"];
     let program = server.installation().program("psql");
+    let arguments = ["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-f", "with_psql.sql"];
     let written = run(&database, server.socket_directory(), server.port(), &program, &arguments);
 
-    let found = source.assert_search(&mut database.session(), "documents", &brackets(&vector), 3);
+    // As the script says.
+    let found = source.assert_search(&mut database.session(), "documents", "[0.1,0.9,0]", 3);
     let row =
         |row: &harness::Row| format!("{}|{}|{}", row.id, row.distance, row.payload.as_deref().unwrap_or_default());
     let rows: Vec<String> = found.iter().map(row).collect();
@@ -102,7 +101,7 @@ fn psql() {
 #[test]
 fn pgbouncer() {
     for (settings, argument) in [("", "keeps"), ("server_reset_query_always = 1", "resets")] {
-        let (database, _) = documents();
+        let (database, _) = documents(8);
         let bouncer = Pgbouncer::start(&database, settings);
         let program = fetched("python/bin/python");
         run(&database, bouncer.socket_directory(), bouncer.port(), &program, &["through_pgbouncer.py", argument]);
