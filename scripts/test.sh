@@ -9,6 +9,7 @@ source "$(dirname "$0")/lib.sh"
 scripts/deps.sh
 scripts/ruvector.sh
 scripts/pgvector.sh
+scripts/drivers.sh
 scripts/build.sh
 scripts/build.sh pg_test
 
@@ -20,10 +21,10 @@ chmod 755 "$dir"
 scripts/prefix.sh "$dir/pg"
 cp tests/versions/*.sql "$dir/pg$pg_share/extension/" # what tests/upgrade.rs starts from
 scripts/prefix.sh "$dir/pg-test" pg_test
-export VCACHE_PG_PREFIX=$dir/pg VCACHE_PG_TEST_PREFIX=$dir/pg-test
+export VCACHE_PG_PREFIX=$dir/pg VCACHE_PG_TEST_PREFIX=$dir/pg-test VCACHE_DRIVERS=$target/drivers
 
 # The test programs in which the engine matters: they run once with each, the others with RuVector.
-with_each_engine=(access namespaces observe preload search stats upgrade)
+with_each_engine=(access drivers namespaces observe preload search stats upgrade)
 
 read -ra args <<<"${ARGS:-}"
 all=(-p vcache-core -p vcache-tests)
