@@ -14,7 +14,7 @@ demo: ## install what is missing, build, start a PostgreSQL and a Redis of its o
 stop: ## end the demo's servers
 	@scripts/stop.sh
 
-test: ## run every test; T=name: only those in tests/name*, or else those named so; ARGS=…: for the test programs
+test: ## run every test; T=name: only those in tests/name*, or else those named so; ENGINE=name: only with it; ARGS=…: for the test programs
 	@scripts/test.sh
 
 lint: ## check the formatting, the code and the scripts

@@ -42,6 +42,15 @@ impl Engine {
         }
     }
 
+    /// Settings of the tests' servers with it.
+    pub(crate) fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::RuVector => &[],
+            // Else its planner leaves out an index of the tests' small tables.
+            Self::Pgvector => &[("random_page_cost", "0")],
+        }
+    }
+
     /// Its setting of how many candidates an HNSW index looks at.
     pub fn ef_search(self) -> &'static str {
         match self {

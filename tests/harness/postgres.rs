@@ -77,6 +77,9 @@ impl Setup {
     pub fn start(mut self) -> Postgres {
         let libraries = if self.preload { "pg_stat_statements, vcache" } else { "pg_stat_statements" };
         self.settings.insert("shared_preload_libraries".to_owned(), libraries.to_owned());
+        for (name, value) in self.engine.settings() {
+            self.settings.entry((*name).to_owned()).or_insert_with(|| (*value).to_owned());
+        }
         let directory = Directory::new("postgres");
         copy(&template(&self.installation, self.engine), &directory.path().join("data"));
         let server = Postgres {
@@ -105,8 +108,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Settings that every test's server has: English, UTC, every nested statement counted, quick because nothing must
-    /// survive a power cut, and a planner that takes an index even of a small table.
+    /// Settings that every test's server has: English, UTC, every nested statement counted, and quick because nothing
+    /// must survive a power cut.
     pub fn setup() -> Setup {
         let settings = [
             ("unix_socket_permissions", "0777"),
@@ -116,7 +119,6 @@ impl Postgres {
             ("autovacuum", "off"),
             ("jit", "off"),
             ("shared_buffers", "32MB"),
-            ("random_page_cost", "0"),
             ("lc_messages", "C"),
             ("timezone", "UTC"),
             ("log_timezone", "UTC"),
