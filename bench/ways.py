@@ -16,22 +16,25 @@ TOP_K = 10
 TTL = 3600
 
 
-class Real(list):
-    """A query for vcache: a list of floats that is sent as ``real[]``."""
+class Real:
+    """A vector for vcache, sent as ``real[]``: what docs/usage.md recommends for long ones."""
+
+    def __init__(self, elements: list[float]) -> None:
+        self.elements = np.asarray(elements, dtype=">f4")
 
 
 class RealDumper(Dumper):
-    """Writes a :class:`Real` in PostgreSQL's binary form of ``real[]`` (one dimension, no NULLs)."""
+    """Writes a :class:`Real` in PostgreSQL's binary form: one dimension, no NULLs, elements of type real, from 1."""
 
     format = Format.BINARY
-    oid = 1021
+    oid = psycopg.adapters.types["float4"].array_oid
     _element = np.dtype([("length", ">i4"), ("value", ">f4")])
 
     def dump(self, obj: Real) -> bytes:
-        elements = np.empty(len(obj), self._element)
+        elements = np.empty(obj.elements.size, self._element)
         elements["length"] = 4
-        elements["value"] = obj
-        return np.array([1, 0, 700, len(obj), 1], ">i4").tobytes() + elements.tobytes()
+        elements["value"] = obj.elements
+        return np.array([1, 0, 700, obj.elements.size, 1], ">i4").tobytes() + elements.tobytes()
 
 
 class Engine:

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-const DOCUMENT: &str = "docs/usage-drivers.md";
+const DOCUMENT: &str = "docs/usage.md";
 
 /// Where the lines of a language run.
 const RUN: [(&str, &[&str]); 3] = [

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::{Database, PATIENCE, Pgbouncer};
+use harness::{Database, Engine, PATIENCE, Pgbouncer};
 
 use crate::documents;
 
@@ -46,6 +46,35 @@ fn run_directly(program: &Path, arguments: &[&str]) {
     let (database, _) = documents(8);
     let server = database.server();
     run(&database, server.socket_directory(), server.port(), program, arguments);
+}
+
+/// The example: what it logs is what it says of the cache, and its table is gone when it ends.
+#[test]
+fn the_example_for_python() {
+    let (database, _) = documents(8);
+    let server = database.server();
+    if server.engine() != Engine::RuVector {
+        return; // whose type it names
+    }
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/cache_integration_example.py");
+    let written = run(
+        &database,
+        server.socket_directory(),
+        server.port(),
+        &fetched("python/bin/python"),
+        &[example.to_str().expect("a path")],
+    );
+    for line in [
+        "INFO article 7 at 0.000: {'title': 'article 7'}",
+        "INFO articles: 1 lookups, 0 hits, 1 misses, 0 bypasses, hit rate 0.0 %",
+        "WARNING articles: hit rate below 50 %",
+        // 50 searches for 5 vectors, one for the first, and one that asks the engine.
+        "INFO articles: 53 lookups, 46 hits, 6 misses, 1 bypasses, hit rate 86.8 %",
+    ] {
+        assert!(written.contains(line), "no line {line:?} in\n{written}");
+    }
+    assert_eq!(written.matches("WARNING").count(), 1, "{written}");
+    assert_eq!(database.session().value("SELECT to_regclass('articles') IS NULL"), "t");
 }
 
 fn python(arguments: &[&str]) {

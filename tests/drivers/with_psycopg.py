@@ -11,6 +11,28 @@ from psycopg.rows import dict_row
 
 from witness import Witness, fails, random_vector, run
 
+class Real:
+    """A vector, sent as real[]."""
+
+    def __init__(self, elements):
+        self.elements = numpy.asarray(elements, dtype=">f4")
+
+
+class RealDumper(psycopg.adapt.Dumper):
+    format = psycopg.pq.Format.BINARY
+    oid = psycopg.adapters.types["float4"].array_oid
+    _element = numpy.dtype([("length", ">i4"), ("value", ">f4")])
+
+    def dump(self, obj):
+        elements = numpy.empty(obj.elements.size, self._element)
+        elements["length"] = 4
+        elements["value"] = obj.elements
+        # One dimension, no NULLs, elements of type real, from 1.
+        return numpy.array([1, 0, 700, obj.elements.size, 1], ">i4").tobytes() + elements.tobytes()
+
+
+psycopg.adapters.register_dumper(Real, RealDumper)
+
 SEARCH = "SELECT id, distance, payload FROM vcache_search(%s, %s, %s)"
 witness = Witness()
 
@@ -49,6 +71,20 @@ def test_every_form_is_one_entry():
             with connection.cursor(binary=binary) as cursor:
                 cursor.execute(query, ("documents", value, 5), prepare=prepare)
                 assert cursor.fetchall() == expected, (form, query, binary, prepare)
+
+
+def test_long_vectors():
+    vector = random_vector(9)
+    forms = [vector, tuple(vector), numpy.array(vector), numpy.array(vector, dtype=numpy.float32)]
+    with witness.counts(misses=1, hits=len(forms)), psycopg.connect() as connection:
+        rows = connection.execute(SEARCH, ("documents", vector, 10)).fetchall()
+        expected = rows
+        for vector in forms:
+            rows = connection.execute(
+                "SELECT id, distance, payload FROM vcache_search(%s, %s, %s)",
+                ("documents", Real(vector), 10),
+            ).fetchall()
+            assert rows == expected, vector
 
 
 def test_prepared_statements():
