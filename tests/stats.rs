@@ -92,8 +92,8 @@ fn misses_and_bypasses_are_counted_by_reason() {
     session.search_by(search);
     // Short: the entry has 20 rows. Expired: it is older than this call takes.
     session.search_by("'docs', '[1,2,3]', 30");
-    session.run("SELECT pg_sleep(0.01)");
-    session.search_by(&format!("{search}, ttl => '5 ms'"));
+    session.run("SELECT pg_sleep(1.1)");
+    session.search_by(&format!("{search}, ttl => '1 s'"));
     assert_eq!(
         counted(&mut session, "docs"),
         "lookups 4, misses 3, misses_cold 1, misses_expired 1, misses_short 1, redis_hits 1, stores 3"

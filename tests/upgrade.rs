@@ -82,11 +82,11 @@ fn searches_work_before_it_and_namespaces_and_entries_are_there_after_it() {
     let before = source.assert_search(&mut session, "docs", "[1,2,3]", 5);
     source.assert_search(&mut other, "docs", "[1,2,3]", 5);
     let counts = "SELECT lookups, redis_hits, misses, stores FROM vcache_stats";
-    let counted = ["2", "1", "1", "1"].map(|value| Some(value.to_owned()));
-    assert_eq!(session.rows(counts), [counted.clone()]);
+    let counted = [["2", "1", "1", "1"].map(|value| Some(value.to_owned()))];
+    assert_eq!(session.rows(counts), counted);
 
     session.run("ALTER EXTENSION vcache UPDATE");
-    assert_eq!(session.rows(counts), [counted]);
+    assert_eq!(session.rows(counts), counted);
     for session in [&mut session, &mut other] {
         assert_eq!(ids(&session.search("docs", "[1,2,3]", 5)), ids(&before));
         assert_eq!(session.value("SELECT outcome FROM vcache_explain('docs', '[1,2,3]')"), "hit");

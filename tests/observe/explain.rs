@@ -24,7 +24,7 @@ fn it_says_what_the_search_then_does() {
     let database = stand.database();
     let (mut session, _) = prepared(&database);
     let search = "'docs', '[1,2,3]', 5";
-    let mut expect = |session: &mut Session, arguments: &str, explained: &str, counted: &str| {
+    let expect = |session: &mut Session, arguments: &str, explained: &str, counted: &str| {
         session.run("SELECT vcache_stats_reset()");
         assert_eq!(explain(session, arguments), explained);
         let nothing = session.rows("SELECT 1 FROM vcache_stats WHERE lookups + redis_errors + redis_timeouts > 0");
@@ -40,10 +40,10 @@ fn it_says_what_the_search_then_does() {
         "miss: the entry under this key has fewer rows than top_k",
         "misses_short",
     );
-    session.run("SELECT pg_sleep(0.01)");
+    session.run("SELECT pg_sleep(1.1)");
     expect(
         &mut session,
-        "'docs', '[1,2,3]', 5, ttl => '5 ms'",
+        "'docs', '[1,2,3]', 5, ttl => '1 s'",
         "miss: the entry under this key is older than the ttl",
         "misses_expired",
     );
