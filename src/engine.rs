@@ -12,6 +12,7 @@ use crate::pg::catalog::{self, Column, Operator, quoted};
 use crate::pg::guc::Temporarily;
 use crate::pg::scan::Table;
 use crate::pg::spi::{Connection, Plan, ResultSet, float, is_float};
+use crate::pg::varlena::Elements;
 use pgrx::pg_sys::{self, Oid};
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -22,8 +23,15 @@ use vcache_core::codec::{Answer, Row};
 /// The most dimensions that a vector takes, in RuVector (2.0.6, `src/lib.rs`) and in pgvector (0.8.0, `src/vector.h`).
 pub const MAX_DIMENSIONS: usize = 16_000;
 
-/// The engines: an extension, and its type of vectors. Both have one form in memory (see `pg::varlena`).
-const ENGINES: [(&str, &str); 2] = [("ruvector", "ruvector"), ("vector", "vector")];
+/// The extensions that are engines.
+const ENGINES: [&str; 2] = ["ruvector", "vector"];
+
+/// Their types of vectors, with what their elements are in memory.
+const TYPES: [(&str, &str, Elements); 3] = [
+    ("ruvector", "ruvector", Elements::Singles),
+    ("vector", "vector", Elements::Singles),
+    ("vector", "halfvec", Elements::Halves),
+];
 
 /// What begins the names of the engines' settings.
 const SETTINGS: [&str; 3] = ["ruvector.", "hnsw.", "ivfflat."];
@@ -59,8 +67,7 @@ pub fn changes_answers(name: &str) -> bool {
 
 /// The engines of this database, each with its version.
 pub fn installed() -> Vec<String> {
-    let extensions =
-        ENGINES.iter().filter_map(|(extension, _)| catalog::extension(catalog::extension_named(extension)));
+    let extensions = ENGINES.iter().filter_map(|extension| catalog::extension(catalog::extension_named(extension)));
     extensions.map(|(name, version)| format!("{name} {version}")).collect()
 }
 
@@ -68,6 +75,7 @@ pub fn installed() -> Vec<String> {
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub vector_type: Oid,
+    pub elements: Elements,
     schema: String,
     extension: Oid,
 }
@@ -77,13 +85,10 @@ impl Engine {
     /// [`Error::NotAVector`] for a column of a type that belongs to no engine.
     pub fn of(column: &Column) -> Result<Self, Error> {
         let not_a_vector = || Error::NotAVector { column: column.name.clone(), kind: catalog::type_text(column.kind) };
-        let (name, schema) = catalog::type_name(column.kind).ok_or_else(not_a_vector)?;
+        let (_, schema) = catalog::type_name(column.kind).ok_or_else(not_a_vector)?;
+        let elements = elements_of(column.kind).ok_or_else(not_a_vector)?;
         let extension = catalog::extension_of_type(column.kind);
-        let known = catalog::extension(extension).is_some_and(|(extension, _)| ENGINES.contains(&(&extension, &name)));
-        if !known {
-            return Err(not_a_vector());
-        }
-        Ok(Self { vector_type: column.kind, schema: catalog::schema_name(schema), extension })
+        Ok(Self { vector_type: column.kind, elements, schema: catalog::schema_name(schema), extension })
     }
 
     /// The engine's name and installed version, which answers depend on.
@@ -109,6 +114,13 @@ impl Engine {
         }
         Ok(operator)
     }
+}
+
+/// What the elements of a type are, if it is one of an engine's types of vectors.
+pub fn elements_of(kind: Oid) -> Option<Elements> {
+    let (name, _) = catalog::type_name(kind)?;
+    let (extension, _) = catalog::extension(catalog::extension_of_type(kind))?;
+    TYPES.iter().find(|(of, kind, _)| *of == extension && *kind == name).map(|(_, _, elements)| *elements)
 }
 
 /// The name of the metric that an operator stands for, or the operator's own.

@@ -139,7 +139,9 @@ impl Error {
             Self::Vector(error) => {
                 let code = match error {
                     VectorError::Empty | VectorError::NotANumber(_) => Code::ERRCODE_DATA_EXCEPTION,
-                    VectorError::OutOfRange(_) => Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+                    VectorError::OutOfRange(_) | VectorError::OutOfHalfRange(_) => {
+                        Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
+                    }
                     _ => Code::ERRCODE_INVALID_TEXT_REPRESENTATION,
                 };
                 let message = if code == Code::ERRCODE_INVALID_TEXT_REPRESENTATION {
@@ -148,7 +150,10 @@ impl Error {
                     "invalid vector"
                 };
                 let detail = sentence(&error.to_string());
-                let cure = "A vector is written '[0.1, 0.2, 0.3]', of finite numbers in the range of type real.";
+                let cure = match error {
+                    VectorError::OutOfHalfRange(_) => "The elements of a halfvec are numbers from -65504 to 65504.",
+                    _ => "A vector is written '[0.1, 0.2, 0.3]', of finite numbers in the range of type real.",
+                };
                 (code, message.into(), Some(detail), Some(cure.into()))
             }
             Self::VectorType(kind) => hint(
@@ -224,7 +229,7 @@ impl Error {
             Self::NotAVector { column, kind } => hint(
                 Code::ERRCODE_DATATYPE_MISMATCH,
                 format!("column \"{column}\" has type {kind}, which is not a vector"),
-                "The vector's column is of RuVector's type ruvector or pgvector's type vector.",
+                "The vector's column is of RuVector's type ruvector, or of pgvector's type vector or halfvec.",
             ),
             Self::NoPrimaryKey(table) => hint(
                 Code::ERRCODE_INVALID_TABLE_DEFINITION,

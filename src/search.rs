@@ -198,7 +198,7 @@ impl Query<'_> {
     /// Runs the engine's statement for `k` rows, of which the first `most` are the answer.
     fn ask_engine(&self, k: u32, most: usize) -> Answer {
         let failed = CountedWhenDropped { counters: self.counters, counter: Counter::EngineErrors };
-        let mut arguments = vec![varlena::vector_datum(&self.values)];
+        let mut arguments = vec![varlena::vector_datum(&self.values, self.definition.engine.elements)];
         arguments.extend(self.tenant);
         let answer = self.definition.statement.run(k, most, &self.definition.search_settings, &arguments);
         failed.disarm();

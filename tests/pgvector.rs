@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use harness::{Database, Engine, Generator, Metric, Session, Source, Stand, assert_same, brackets, ids};
+use harness::{Database, Engine, Generator, Metric, Session, Source, Stand, assert_same, brackets, digits17, ids};
 
 fn stand() -> &'static Stand {
     static STAND: LazyLock<Stand> = LazyLock::new(|| Stand::start_with(|setup| setup.engine(Engine::Pgvector)));
@@ -94,11 +94,10 @@ fn every_way_to_a_vector_is_one_entry() {
 fn its_other_types_are_refused_by_name() {
     let database = stand().database();
     let mut session = database.session();
-    session
-        .run("CREATE TABLE docs (id int PRIMARY KEY, v vector(3), half halfvec(3), sparse sparsevec(3), bits bit(3))");
-    session.run("INSERT INTO docs VALUES (1, '[1,2,3]', '[1,2,3]', '{1:1}/3', '101')");
+    session.run("CREATE TABLE docs (id int PRIMARY KEY, v vector(3), sparse sparsevec(3), bits bit(3))");
+    session.run("INSERT INTO docs VALUES (1, '[1,2,3]', '{1:1}/3', '101')");
     session.run("SELECT vcache_create_namespace('docs', 'docs', 'v', metric => 'l2')");
-    for (column, metric, kind) in [("half", "l2", "halfvec"), ("sparse", "l2", "sparsevec"), ("bits", "<~>", "bit")] {
+    for (column, metric, kind) in [("sparse", "l2", "sparsevec"), ("bits", "<~>", "bit")] {
         let create = format!("SELECT vcache_create_namespace('{column}', 'docs', '{column}', metric => '{metric}')");
         let failure = session.fails(&create);
         failure.assert("42804", &[column, kind]);
@@ -108,6 +107,60 @@ fn its_other_types_are_refused_by_name() {
         assert!(failure.hint.contains("the column's own type"), "{failure:?}");
     }
     assert_eq!(session.search("docs", "[1,2,3]", 5).len(), 1);
+}
+
+#[test]
+fn a_column_of_halves_is_searched_by_any_vector_rounded_to_halves() {
+    let database = stand().database();
+    let mut session = database.session();
+    let origin = Source::create(&mut session, "origin", 200, 64);
+    session.run("CREATE TABLE docs (id int PRIMARY KEY, embedding halfvec(64))");
+    session.run("INSERT INTO docs SELECT id, embedding FROM origin");
+    for metric in session.engine().metrics().iter().copied() {
+        for indexed in [false, true] {
+            let namespace = format!("{} {indexed}", metric.name());
+            if indexed {
+                let class = metric.operator_class(Engine::Pgvector).replace("vector", "halfvec");
+                session.run(&format!("CREATE INDEX ON docs USING hnsw (embedding {class}); ANALYZE docs"));
+            }
+            let source = Source { table: "docs".to_owned(), dimensions: 64, metric };
+            source.register(&mut session, &namespace, "");
+            for seed in 0..3 {
+                let query = source.query(seed);
+                let long = digits17(&Generator::new(seed + 1_000_000).vector(64));
+                let distance = format!("embedding {} '{query}'", metric.operator());
+                let plain = session
+                    .answer(&format!("SELECT id::text, {distance}, NULL FROM docs ORDER BY {distance} LIMIT 30"));
+                let half = session.value(&format!("SELECT '{query}'::halfvec"));
+                for form in [
+                    format!("'{query}'"),
+                    format!("'{half}'"),
+                    format!("'{long}'"),
+                    format!("'{query}'::halfvec"),
+                    format!("'{query}'::vector"),
+                    format!("'{half}'::vector"),
+                    format!("array{query}::real[]"),
+                    format!("array{long}::float8[]"),
+                ] {
+                    assert_same(&session.search_by(&format!("'{namespace}', {form}, 10")), &plain, 10);
+                }
+            }
+            assert_eq!(database.stats(&namespace).outcomes(), (21, 3, 0), "{namespace}");
+        }
+        session.run("DROP INDEX docs_embedding_idx");
+    }
+    // The other way round: a column of singles is searched by halves.
+    origin.register(&mut session, "origin", "");
+    let half = session.value("SELECT embedding::halfvec FROM origin WHERE id = 7");
+    let plain = origin.plain(&mut session, &half, 10);
+    for form in ["::halfvec", ""] {
+        assert_same(&session.search_by(&format!("'origin', '{half}'{form}, 10")), &plain, 10);
+    }
+    assert_eq!(database.stats("origin").outcomes(), (1, 1, 0));
+    let large = brackets(&[65520.0; 64]);
+    session.run("SELECT vcache_create_namespace('half', 'docs', 'embedding', metric => 'l2')");
+    session.fails(&format!("SELECT '{large}'::halfvec")).assert("22003", &["halfvec"]);
+    session.fails(&format!("SELECT * FROM vcache_search('half', '{large}')")).assert("22003", &["element 1", "half"]);
 }
 
 #[test]

@@ -24,10 +24,20 @@ SELECT metric, id, round(distance::numeric, 4) AS distance
 FROM unnest('{l2,cosine,inner_product,l1}'::text[]) metric,
     vcache_search(CASE metric WHEN 'cosine' THEN 'documents' ELSE metric END, '[3,0.8,0]', 2);
 
--- What is no vector to vcache, and what is no setting to pgvector.
+-- Half precision: a vector of any type finds it, rounded to it.
 ALTER TABLE docs ADD COLUMN half halfvec(3);
+UPDATE docs SET half = embedding;
 SELECT vcache_create_namespace('half', 'docs', 'half', metric => 'l2');
-SELECT * FROM vcache_search('documents', '[1,2,3]'::halfvec);
+SELECT id, distance FROM vcache_search('half', '[0,1.0001,0]', 1);
+SELECT id, distance FROM vcache_search('half', '[0,1.0001,0]'::vector, 1);
+SELECT id, distance FROM vcache_search('half', '[0,1,0]'::halfvec, 1);
+SELECT lookups, redis_hits, misses FROM vcache_stats WHERE namespace = 'half';
+SELECT id FROM vcache_search('half', '[0,1e5,0]', 1);
+
+-- What is no vector to vcache, and what is no setting to pgvector.
+ALTER TABLE docs ADD COLUMN sparse sparsevec(3);
+SELECT vcache_create_namespace('sparse', 'docs', 'sparse', metric => 'l2');
+SELECT * FROM vcache_search('documents', '{1:1,2:2}/3'::sparsevec);
 SELECT vcache_alter_namespace('documents', '{"search_settings": {"hnsw.ef_search": 0}}');
 SELECT vcache_alter_namespace('documents', '{"search_settings": {"hnsw.ef": 10}}');
 

@@ -2,6 +2,7 @@
 
 use pgrx::pg_sys;
 use std::ffi::CStr;
+use vcache_core::vector::{half_bits, half_value};
 
 /// The text behind a datum, in the server's encoding, which is UTF-8 or this says so.
 pub fn text<'a>(datum: pg_sys::Datum) -> &'a str {
@@ -84,26 +85,51 @@ pub fn name_datum(text: &str) -> pg_sys::Datum {
     }
 }
 
-/// The form that RuVector's `ruvector` and pgvector's `vector` have in memory: 16 bits with the dimensions, two unused bytes, and
-/// the `f32`s (ruvector-postgres 2.0.6, `src/types/vector.rs`; pgvector 0.8.0, `src/vector.h`).
+/// What the elements of a vector are in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elements {
+    /// `f32`s.
+    Singles,
+    /// Numbers of half precision.
+    Halves,
+}
+
+impl Elements {
+    fn size(self) -> usize {
+        match self {
+            Self::Singles => 4,
+            Self::Halves => 2,
+        }
+    }
+}
+
+/// The form that RuVector's `ruvector` and pgvector's `vector` and `halfvec` have in memory: 16 bits with the dimensions, two
+/// unused bytes, and the elements (ruvector-postgres 2.0.6, `src/types/vector.rs`; pgvector 0.8.0, `src/vector.h` and
+/// `src/halfvec.h`).
 const VECTOR_HEADER: usize = 4;
 
 /// Appends the elements of such a datum to `out`; `false` when its size and its dimensions disagree.
-pub fn read_vector(datum: pg_sys::Datum, out: &mut Vec<f32>) -> bool {
+pub fn read_vector(datum: pg_sys::Datum, elements: Elements, out: &mut Vec<f32>) -> bool {
     let Some((header, values)) = bytes(datum).split_at_checked(VECTOR_HEADER) else {
         return false;
     };
     let dimensions = header.first_chunk().map_or(0, |bytes| usize::from(u16::from_ne_bytes(*bytes)));
-    if values.len() != dimensions * 4 {
+    if values.len() != dimensions * elements.size() {
         return false;
     }
-    out.extend(values.chunks_exact(4).map(|bytes| bytes.try_into().map_or(0.0, f32::from_ne_bytes)));
+    let values = values.chunks_exact(elements.size());
+    match elements {
+        Elements::Singles => out.extend(values.map(|bytes| bytes.try_into().map_or(0.0, f32::from_ne_bytes))),
+        Elements::Halves => {
+            out.extend(values.map(|bytes| bytes.try_into().map_or(0.0, |bits| half_value(u16::from_ne_bytes(bits)))));
+        }
+    }
     true
 }
 
 /// A new such datum in the current memory context. There are at most 16,000 values (see `engine::MAX_DIMENSIONS`).
-pub fn vector_datum(values: &[f32]) -> pg_sys::Datum {
-    let size = pg_sys::VARHDRSZ + VECTOR_HEADER + values.len() * 4;
+pub fn vector_datum(values: &[f32], elements: Elements) -> pg_sys::Datum {
+    let size = pg_sys::VARHDRSZ + VECTOR_HEADER + values.len() * elements.size();
     // SAFETY: `size` bytes are allocated, and written in full: header, dimensions, padding, values.
     unsafe {
         let varlena = pg_sys::palloc(size).cast::<pg_sys::varlena>();
@@ -111,7 +137,15 @@ pub fn vector_datum(values: &[f32]) -> pg_sys::Datum {
         let data = varlena.cast::<u8>().add(pg_sys::VARHDRSZ);
         data.cast::<u16>().write_unaligned(values.len() as u16);
         data.add(2).cast::<u16>().write_unaligned(0);
-        std::ptr::copy_nonoverlapping(values.as_ptr().cast::<u8>(), data.add(VECTOR_HEADER), values.len() * 4);
+        let place = data.add(VECTOR_HEADER);
+        match elements {
+            Elements::Singles => std::ptr::copy_nonoverlapping(values.as_ptr().cast(), place, values.len() * 4),
+            Elements::Halves => {
+                for (n, value) in values.iter().enumerate() {
+                    place.cast::<u16>().add(n).write_unaligned(half_bits(*value));
+                }
+            }
+        }
         pg_sys::Datum::from(varlena)
     }
 }

@@ -5,7 +5,7 @@ import os
 import asyncpg
 import numpy
 import psycopg
-from pgvector import HalfVector, Vector
+from pgvector import HalfVector, SparseVector, Vector
 from pgvector.asyncpg import register_vector as register_vector_with_asyncpg
 from pgvector.psycopg import register_vector, register_vector_async
 from pgvector.sqlalchemy import VECTOR as VectorType
@@ -103,14 +103,19 @@ def test_with_sqlalchemy():
             assert [tuple(row) for row in rows] == [row[:2] for row in witness.plain(vector, 5)], form
 
 
-def test_other_types_are_refused():
+def test_other_types():
     if VECTOR != "vector":
         return
+    vector = random_vector(6)
+    half = HalfVector(vector)
     with psycopg.connect() as connection:
         register_vector(connection)
+        with witness.counts(misses=1, hits=1):
+            for form in [half, half.to_list()]:
+                assert connection.execute(SEARCH, ("documents", form, 5)).fetchall() == witness.plain(half.to_list(), 5)
         with fails(psycopg.errors.DatatypeMismatch) as raised:
-            connection.execute(SEARCH, ("documents", HalfVector(random_vector(6)), 3))
-        assert "halfvec" in raised[0].diag.message_primary and raised[0].diag.message_hint
+            connection.execute(SEARCH, ("documents", SparseVector(vector), 3))
+        assert "sparsevec" in raised[0].diag.message_primary and raised[0].diag.message_hint
 
 
 run(globals())

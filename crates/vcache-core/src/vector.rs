@@ -5,6 +5,7 @@
 //! rounded, as the vector types themselves do: `0.1` and `0.100000001490116` meet. White space may stand around
 //! numbers. Positions in errors count bytes from 1.
 
+use half::f16;
 use std::fmt;
 
 /// Why a text is no vector, or a number no element of one.
@@ -26,6 +27,8 @@ pub enum VectorError {
     NotANumber(usize),
     /// Element number n, counted from 1, is infinite or beyond the range of `real`.
     OutOfRange(usize),
+    /// Element number n, counted from 1, is beyond the range of half precision.
+    OutOfHalfRange(usize),
 }
 
 impl fmt::Display for VectorError {
@@ -39,6 +42,7 @@ impl fmt::Display for VectorError {
             Self::Empty => f.write_str("a vector has at least one element"),
             Self::NotANumber(n) => write!(f, "element {n} is NaN"),
             Self::OutOfRange(n) => write!(f, "element {n} is infinite or out of range for type real"),
+            Self::OutOfHalfRange(n) => write!(f, "element {n} is out of range for half precision"),
         }
     }
 }
@@ -115,6 +119,32 @@ pub fn element(value: f32, n: usize) -> Result<f32, VectorError> {
     } else {
         Err(VectorError::OutOfRange(n))
     }
+}
+
+/// Rounds values in canonical form to half precision, in place, to the nearest and a tie to even, as IEEE 754 and pgvector's
+/// `halfvec` do. They are in canonical form again.
+///
+/// # Errors
+/// [`VectorError::OutOfHalfRange`].
+pub fn round_to_halves(values: &mut [f32]) -> Result<(), VectorError> {
+    for (i, value) in values.iter_mut().enumerate() {
+        let rounded = half_value(half_bits(*value));
+        if !rounded.is_finite() {
+            return Err(VectorError::OutOfHalfRange(i + 1));
+        }
+        *value = rounded + 0.0;
+    }
+    Ok(())
+}
+
+/// The bits of the number of half precision that is nearest to a value.
+pub fn half_bits(value: f32) -> u16 {
+    f16::from_f32(value).to_bits()
+}
+
+/// The value of a number of half precision, which every one has, by its bits.
+pub fn half_value(bits: u16) -> f32 {
+    f16::from_bits(bits).to_f32()
 }
 
 fn skip_space(bytes: &[u8], mut at: usize) -> usize {
@@ -205,5 +235,24 @@ mod tests {
                 prop_assert!(values.iter().all(|v| v.is_finite() && v.to_bits() != (-0.0f32).to_bits()));
             }
         }
+    }
+
+    #[test]
+    fn halves_are_what_they_were_and_others_go_to_the_nearest() {
+        for bits in 0..=u16::MAX {
+            let value = half_value(bits);
+            if value.is_finite() {
+                assert_eq!(half_bits(value), bits);
+                let mut values = [value];
+                assert_eq!(round_to_halves(&mut values), Ok(()));
+                assert_eq!(values.map(f32::to_bits), [value + 0.0].map(f32::to_bits));
+            }
+        }
+        // 1 + 2^-11 lies between 1 and 1 + 2^-10: a tie, which goes to the even one.
+        let mut values = [1.0 + f32::powi(2.0, -11), 1.0 + f32::powi(2.0, -11) * 1.5, -1e-30, 65519.0];
+        assert_eq!(round_to_halves(&mut values), Ok(()));
+        assert_eq!(values, [1.0, 1.0 + f32::powi(2.0, -10), 0.0, 65504.0]);
+        assert!(values[2].is_sign_positive());
+        assert_eq!(round_to_halves(&mut [0.0, -65520.0]), Err(VectorError::OutOfHalfRange(2)));
     }
 }
