@@ -26,6 +26,8 @@ export PGRX_PG_CONFIG_PATH=$pg_config PGRX_HOME=$target/pgrx
 # The caller's own servers are none of our business.
 for name in "${!PG@}"; do [[ $name == PGRX_* ]] || unset "$name"; done
 unset name REDISCLI_AUTH
+# Nor is this for our servers: errors that pass through Rust would carry a trace of it.
+unset RUST_BACKTRACE
 
 export VCACHE_STARTED=${VCACHE_STARTED:-$(date +%s)}
 
