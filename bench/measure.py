@@ -11,7 +11,7 @@ from streams import Stream
 from ways import ByHand, Engine, Vcache
 
 # Queries of a long stream that are also asked without a cache.
-SAMPLE = 500
+SAMPLE = 250
 
 
 def timed(search: Callable[[list[float]], Sequence], query: list[float]) -> tuple[float, Sequence]:
