@@ -19,8 +19,12 @@ CREATE TABLE @extschema@.vcache_namespace (
     PRIMARY KEY (is_pattern, prefix)
 );
 
--- A dump carries the namespaces.
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.vcache_namespace', '');
+-- A dump carries the namespaces whose source is there: it would write that of another as a number, which may be some other table's where
+-- the dump is restored.
+SELECT pg_catalog.pg_extension_config_dump(
+    '@extschema@.vcache_namespace',
+    'WHERE source::pg_catalog.oid IN (SELECT oid FROM pg_catalog.pg_class)'
+);
 
 -- The database's secret, which seeds the hash of every key: 192 random bytes, drawn anew by every CREATE EXTENSION and carried
 -- by no dump, so that a restored or re-created extension meets none of its old entries.

@@ -132,3 +132,10 @@ SELECT coalesce(sum(lookups), 0)::bigint AS lookups,
 FROM @extschema@.vcache_stats;
 
 GRANT SELECT ON @extschema@.vcache_stats, @extschema@.vcache_stats_total TO PUBLIC;
+
+-- A dump carries the namespaces whose source is there: it would write that of another as a number, which may be some other table's where
+-- the dump is restored.
+SELECT pg_catalog.pg_extension_config_dump(
+    '@extschema@.vcache_namespace',
+    'WHERE source::pg_catalog.oid IN (SELECT oid FROM pg_catalog.pg_class)'
+);

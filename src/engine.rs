@@ -36,6 +36,20 @@ const TYPES: [(&str, &str, Elements); 3] = [
 /// What begins the names of the engines' settings.
 const SETTINGS: [&str; 3] = ["ruvector.", "hnsw.", "ivfflat."];
 
+/// What the planner compares an index with a scan by, besides its switches `enable_*`.
+const PLANNER: [&str; 10] = [
+    "seq_page_cost",
+    "random_page_cost",
+    "cpu_tuple_cost",
+    "cpu_index_tuple_cost",
+    "cpu_operator_cost",
+    "parallel_setup_cost",
+    "parallel_tuple_cost",
+    "effective_cache_size",
+    "max_parallel_workers_per_gather",
+    "min_parallel_table_scan_size",
+];
+
 /// The metrics that have a name, with their operators.
 const METRICS: [(&str, &str); 4] = [("l2", "<->"), ("cosine", "<=>"), ("inner_product", "<#>"), ("l1", "<+>")];
 
@@ -59,10 +73,10 @@ pub fn is_engine_setting(name: &str) -> bool {
     SETTINGS.iter().any(|prefix| begins(prefix) && name.len() > prefix.len())
 }
 
-/// Whether a setting can change the engine's answer: its own settings, and the switches by which the planner takes an
-/// approximate index or the exact scan.
+/// Whether a setting can change the engine's answer: its own settings, and those by which the planner takes an approximate index
+/// or the exact scan.
 pub fn changes_answers(name: &str) -> bool {
-    name.starts_with("enable_") || is_engine_setting(name)
+    name.starts_with("enable_") || PLANNER.contains(&name) || is_engine_setting(name)
 }
 
 /// The engines of this database, each with its version.

@@ -30,8 +30,6 @@ pub enum Error {
         expected: usize,
         found: usize,
     },
-    /// The vector has more dimensions than the engine's type takes.
-    TooManyDimensions(usize),
     TopK {
         given: i32,
         most: i32,
@@ -127,15 +125,26 @@ impl Error {
                 "the tables of extension \"vcache\" are not where its functions are".into(),
                 "Create the extension again: DROP EXTENSION vcache, then CREATE EXTENSION vcache.",
             ),
-            Self::NullArgument(name) => plain(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, format!("{name} must not be null")),
+            Self::NullArgument(name) => hint(
+                Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+                format!("{name} must not be null"),
+                "Leave out an argument that has a default; leave out rows where there is nothing to search for.",
+            ),
             Self::ArrayDimensions(n) => hint(
                 Code::ERRCODE_ARRAY_ELEMENT_ERROR,
                 format!("the array has {n} dimensions"),
                 "A vector, or a list of names, is an array of one dimension.",
             ),
-            Self::NullElement(n) => {
-                plain(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, format!("element {n} of the array must not be null"))
-            }
+            Self::NullElement(n) => hint(
+                Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+                format!("element {n} of the array must not be null"),
+                "A vector has a number in every place.",
+            ),
+            Self::Vector(error @ VectorError::TooLong(_)) => hint(
+                Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                error.to_string(),
+                "That is the limit of both engines' types.",
+            ),
             Self::Vector(error) => {
                 let code = match error {
                     VectorError::Empty | VectorError::NotANumber(_) => Code::ERRCODE_DATA_EXCEPTION,
@@ -169,10 +178,6 @@ impl Error {
                 format!("expected {expected} dimensions, not {found}"),
                 "Embed the query with the model that the column's vectors come from.",
             ),
-            Self::TooManyDimensions(found) => plain(
-                Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-                format!("a vector cannot have more than {} dimensions, not {found}", crate::engine::MAX_DIMENSIONS),
-            ),
             Self::TopK { given, most } => hint(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("top_k must be between 1 and {most}, not {given}"),
@@ -183,12 +188,16 @@ impl Error {
                 "ttl must not be negative".into(),
                 "A ttl of '0' asks the engine and stores nothing.",
             ),
-            Self::FetchK(given) => {
-                plain(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("fetch_k must be at least 1, not {given}"))
-            }
-            Self::NamespaceName(problem) => {
-                plain(Code::ERRCODE_INVALID_NAME, format!("the name of a namespace {problem}"))
-            }
+            Self::FetchK(given) => hint(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("fetch_k must be at least 1, not {given}"),
+                "It is the number of rows that a miss asks for; null takes the setting vcache.fetch_k.",
+            ),
+            Self::NamespaceName(problem) => hint(
+                Code::ERRCODE_INVALID_NAME,
+                format!("the name of a namespace {problem}"),
+                "A name is any text of 1 to 200 bytes; one that ends in * is a pattern.",
+            ),
             Self::UnknownNamespace { name, known } => {
                 let cure = if known.is_empty() {
                     "There is none yet: register one with vcache_create_namespace().".into()
@@ -212,9 +221,10 @@ impl Error {
                 format!("the source of namespace \"{namespace}\" no longer has a column \"{column}\""),
                 "Name the column anew with vcache_alter_namespace().",
             ),
-            Self::UnknownColumn { table, column } => plain(
+            Self::UnknownColumn { table, column } => hint(
                 Code::ERRCODE_UNDEFINED_COLUMN,
                 format!("column \"{column}\" of table \"{table}\" does not exist"),
+                "Names of columns are written as the catalog has them, without quotes.",
             ),
             Self::NotATable(name) => hint(
                 Code::ERRCODE_WRONG_OBJECT_TYPE,
@@ -233,7 +243,7 @@ impl Error {
             ),
             Self::NoPrimaryKey(table) => hint(
                 Code::ERRCODE_INVALID_TABLE_DEFINITION,
-                format!("table \"{table}\" has no primary key"),
+                format!("table \"{table}\" has no primary key, or a deferrable one"),
                 "Name the column that identifies a row with id_column.",
             ),
             Self::CompositePrimaryKey(table) => hint(
@@ -261,9 +271,10 @@ impl Error {
                 format!("operator {operator} returns {kind}, which is not a distance"),
                 "A distance is of type real or double precision.",
             ),
-            Self::NoEquality { column, kind } => plain(
+            Self::NoEquality { column, kind } => hint(
                 Code::ERRCODE_UNDEFINED_FUNCTION,
                 format!("column \"{column}\" of type {kind} cannot be compared for equality"),
+                "Choose a namespace_column of a type with a btree operator class, such as text, integer or uuid.",
             ),
             Self::PatternWithoutColumn(name) => hint(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -286,9 +297,11 @@ impl Error {
                 None,
                 Some(format!("Options are: {}.", known.join(", "))),
             ),
-            Self::OptionType { option, expected } => {
-                plain(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("option \"{option}\" must be {expected}"))
-            }
+            Self::OptionType { option, expected } => hint(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("option \"{option}\" must be {expected}"),
+                "Write, for example, '{\"ttl\": \"1 hour\", \"payload_columns\": [\"title\"], \"search_settings\": {\"hnsw.ef_search\": 100}}'.",
+            ),
             Self::SearchSetting(name) => hint(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("\"{name}\" cannot stand in search_settings"),

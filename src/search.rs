@@ -13,7 +13,7 @@ use crate::namespace::{self, Definition, Found};
 use crate::outcome::{Bypass, Miss, Outcome};
 use crate::pg::function::{Call, Interval, sql_function};
 use crate::pg::result::Rows;
-use crate::pg::{catalog, random, time, varlena};
+use crate::pg::{catalog, random, snapshot, time, varlena};
 use crate::settings;
 use crate::stats::{self, Counter, Counters};
 use crate::tier::{Existing, Failure, Lookup, Store, redis};
@@ -124,7 +124,7 @@ impl Query<'_> {
         let place = match &self.place {
             Ok(place) => place,
             Err(bypass) => {
-                let answer = self.ask_engine(ladder::step(self.top_k), self.top_k as usize);
+                let (answer, _) = self.ask_engine(ladder::step(self.top_k), self.top_k as usize);
                 return Ok((rows(answer.rows()), Outcome::Bypass(*bypass)));
             }
         };
@@ -145,19 +145,16 @@ impl Query<'_> {
             self.definition.fetch_k.unwrap_or_else(settings::fetch_k).min(settings::max_top_k().unsigned_abs());
         let k = ladder::step(self.top_k.max(fetch_k));
         let computed_at = time::snapshot_time();
-        let answer = self.ask_engine(k, k as usize);
+        let (answer, snapshot) = self.ask_engine(k, k as usize);
+        let rows = rows(answer.rows().take(self.top_k as usize));
 
         // 7. The next one shall find it. A tier that has just failed is not waited for a second time.
-        if miss != Miss::Unreachable {
+        if miss != Miss::Unreachable && snapshot == Snapshot::Current {
             let expires_at = computed_at.saturating_add(self.ttl);
             let header = Header { key: place.key, namespace: self.name, computed_at, expires_at, asked: k };
             store(&header, &answer, &place.secret, self.counters);
         }
-        Ok((rows(answer.rows().take(self.top_k as usize)), Outcome::Miss(miss)))
-    }
-
-    pub fn tenant_image(&self) -> Option<Vec<u8>> {
-        image(&self.definition, self.tenant)
+        Ok((rows, Outcome::Miss(miss)))
     }
 
     /// Asks the tiers, in their order. It counts nothing.
@@ -182,7 +179,9 @@ impl Query<'_> {
             return Err(Damage::Malformed);
         }
         let now = time::now();
-        if now >= expires_at || now.saturating_sub(computed_at) > self.ttl {
+        // By a clock that runs ahead of this one, an entry may come from the future: how far says how wrong its age may be.
+        let age = now.saturating_sub(computed_at).saturating_abs();
+        if now >= expires_at || age > self.ttl {
             return Ok(Err(Miss::Expired));
         }
         if asked < self.top_k {
@@ -195,8 +194,27 @@ impl Query<'_> {
         Ok(Ok(Hit { rows, computed_at, expires_at, asked }))
     }
 
-    /// Runs the engine's statement for `k` rows, of which the first `most` are the answer.
-    fn ask_engine(&self, k: u32, most: usize) -> Answer {
+    /// Asks the engine for `k` rows, of which the first `most` are the answer.
+    ///
+    /// A plain query locks its tables before it takes its snapshot; this one's snapshot is the caller's, and older. What was truncated
+    /// or rewritten in between is empty to it, so the engine, which now holds the locks, is asked once more under a new one.
+    fn ask_engine(&self, k: u32, most: usize) -> (Answer, Snapshot) {
+        let answer = self.run_statement(k, most);
+        if !snapshot::is_outdated_for(self.definition.source) {
+            return (answer, Snapshot::Current);
+        }
+        match snapshot::Newer::latest() {
+            Some(_latest) => (self.run_statement(k, most), Snapshot::Current),
+            None => (answer, Snapshot::Outdated),
+        }
+    }
+
+    /// What the column of the namespace's value must hold, as bytes.
+    pub fn tenant_image(&self) -> Option<Vec<u8>> {
+        image(&self.definition, self.tenant)
+    }
+
+    fn run_statement(&self, k: u32, most: usize) -> Answer {
         let failed = CountedWhenDropped { counters: self.counters, counter: Counter::EngineErrors };
         let mut arguments = vec![varlena::vector_datum(&self.values, self.definition.engine.elements)];
         arguments.extend(self.tenant);
@@ -204,6 +222,15 @@ impl Query<'_> {
         failed.disarm();
         answer
     }
+}
+
+/// What the snapshot that an answer was computed under shows of the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Snapshot {
+    /// Its rows.
+    Current,
+    /// Its rows before a rewrite, of which there are none: PostgreSQL's own answer under such a snapshot, and nobody else's.
+    Outdated,
 }
 
 /// What the tiers said.
@@ -246,7 +273,7 @@ fn rows<'a>(answer: impl Iterator<Item = Row<'a>>) -> Rows {
     let mut rows = Rows::default();
     for row in answer {
         if rows.push(row).is_err() {
-            // row_to_json writes what jsonb refuses in one case alone: the text "\u0000" inside a json column.
+            // row_to_json writes what jsonb refuses of a json column alone: the text "\u0000", or a number beyond numeric.
             pgrx::ereport!(
                 PgLogLevel::ERROR,
                 PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER,

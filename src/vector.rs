@@ -8,7 +8,7 @@ use crate::pg::catalog;
 use crate::pg::function::Call;
 use crate::pg::varlena::{self, Elements};
 use pgrx::pg_sys;
-use vcache_core::vector;
+use vcache_core::vector::{self, VectorError};
 
 /// Reads the vector in argument `n` of a search in a namespace: as text, as an engine's type, or as an array of numbers.
 /// The elements are those that the column can hold: of a column of half precision, rounded to that.
@@ -23,7 +23,7 @@ pub fn read(call: &Call, n: usize, definition: &Definition) -> Result<Vec<f32>, 
     if kind == engine.vector_type {
         read_type(datum, engine.elements, &mut values)?;
     } else if matches!(kind, pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID) {
-        vector::parse(varlena::text(datum), &mut values)?;
+        vector::parse(varlena::text(datum), MAX_DIMENSIONS, &mut values)?;
     } else if let Some(elements) = elements_of(kind) {
         read_type(datum, elements, &mut values)?;
     } else {
@@ -40,7 +40,7 @@ pub fn read(call: &Call, n: usize, definition: &Definition) -> Result<Vec<f32>, 
     let found = values.len();
     match definition.dimensions {
         Some(expected) if found != expected => Err(Error::Dimensions { expected, found }),
-        _ if found > MAX_DIMENSIONS => Err(Error::TooManyDimensions(found)),
+        _ if found > MAX_DIMENSIONS => Err(VectorError::TooLong(MAX_DIMENSIONS).into()),
         _ => Ok(values),
     }
 }

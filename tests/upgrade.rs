@@ -39,7 +39,7 @@ fn objects(session: &mut Session) -> Vec<String> {
 
 fn configuration(session: &mut Session) -> Vec<String> {
     session.column(
-        "SELECT t::regclass::text FROM pg_extension e, unnest(e.extconfig) t WHERE e.extname = 'vcache' ORDER BY 1",
+        "SELECT t::regclass::text || ' ' || c FROM pg_extension e, unnest(e.extconfig, e.extcondition) x (t, c) WHERE e.extname = 'vcache' ORDER BY 1",
     )
 }
 

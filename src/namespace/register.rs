@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::pg::catalog::{self, Class};
 use crate::pg::function::{Call, Interval, sql_function};
 use crate::pg::scan::Table;
+use crate::pg::snapshot::Newer;
 use crate::pg::spi::{Connection, jsonb_text};
 use crate::pg::{array, guc, random, varlena};
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -60,6 +61,7 @@ fn try_create(call: &Call) -> Result<(), Error> {
     let if_not_exists = call.bool(11).unwrap_or(false);
     let registry = Registry::open(call.schema())?;
     let (source, class) = open_source(oid, &name)?;
+    let _newer = Newer::with_own_writes();
     if registry.get(&name).is_some() {
         if if_not_exists {
             pgrx::notice!("namespace \"{name}\" already exists, skipping");
@@ -108,6 +110,15 @@ fn try_alter(call: &Call) -> Result<(), Error> {
         return Err(Error::Options);
     }
     let registry = Registry::open(call.schema())?;
+    let registration = registry.get(&name).ok_or_else(|| unknown(&name, &registry))?;
+    open_source(registration.source, &name)?;
+    // Every column is written again below: another's change that is under way is waited for, and read.
+    write(
+        &registry,
+        "SELECT FROM {table} WHERE is_pattern OPERATOR(pg_catalog.=) $1 AND prefix OPERATOR(pg_catalog.=) $2 FOR UPDATE",
+        &registration,
+    );
+    let _newer = Newer::with_own_writes();
     let mut registration = registry.get(&name).ok_or_else(|| unknown(&name, &registry))?;
     let (source, class) = open_source(registration.source, &name)?;
     let connection = Connection::open();
@@ -286,6 +297,9 @@ fn search_settings(json: &str, source: &Table) -> Result<Vec<String>, Error> {
     catalog::columns(source).iter().filter(|column| Engine::of(column).is_ok()).for_each(|column| {
         catalog::load_library_of(column.kind);
     });
+    if !json.starts_with('{') {
+        return Err(Error::OptionType { option: "search_settings".to_owned(), expected: "an object" });
+    }
     let connection = Connection::open();
     let list = c"SELECT key, pg_catalog.jsonb_typeof(value), value OPERATOR(pg_catalog.#>>) '{}' \
                  FROM pg_catalog.jsonb_each($1::pg_catalog.jsonb) ORDER BY 1";

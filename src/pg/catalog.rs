@@ -15,6 +15,8 @@ pub struct Class {
     pub persistence: u8,
     /// Whether other tables may inherit from it.
     pub has_children: bool,
+    /// The number of its file, which a rewrite changes.
+    pub file: u32,
 }
 
 /// A column of a table.
@@ -61,6 +63,7 @@ pub fn class(oid: pg_sys::Oid) -> Option<Class> {
             kind: row.relkind as u8,
             persistence: row.relpersistence as u8,
             has_children: row.relhassubclass,
+            file: row.relfilenode.to_u32(),
         })
     }
 }

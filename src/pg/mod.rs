@@ -16,6 +16,7 @@ pub mod random;
 pub mod result;
 pub mod scan;
 pub mod shmem;
+pub mod snapshot;
 pub mod spi;
 pub mod time;
 pub mod varlena;

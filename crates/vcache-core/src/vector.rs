@@ -23,6 +23,8 @@ pub enum VectorError {
     Trailing(usize),
     /// The vector has no element.
     Empty,
+    /// There are more than n elements.
+    TooLong(usize),
     /// Element number n, counted from 1, is NaN.
     NotANumber(usize),
     /// Element number n, counted from 1, is infinite or beyond the range of `real`.
@@ -40,6 +42,7 @@ impl fmt::Display for VectorError {
             Self::NoSeparator(at) => write!(f, "a comma or the closing bracket is expected at position {at}"),
             Self::Trailing(at) => write!(f, "nothing may follow the closing bracket at position {at}"),
             Self::Empty => f.write_str("a vector has at least one element"),
+            Self::TooLong(most) => write!(f, "a vector cannot have more than {most} dimensions"),
             Self::NotANumber(n) => write!(f, "element {n} is NaN"),
             Self::OutOfRange(n) => write!(f, "element {n} is infinite or out of range for type real"),
             Self::OutOfHalfRange(n) => write!(f, "element {n} is out of range for half precision"),
@@ -49,11 +52,11 @@ impl fmt::Display for VectorError {
 
 impl std::error::Error for VectorError {}
 
-/// Reads the text form into `out`, which is cleared first and keeps its capacity.
+/// Reads the text form of at most `most` elements into `out`, which is cleared first and keeps its capacity.
 ///
 /// # Errors
 /// Any [`VectorError`]; `out` then holds what was read before it.
-pub fn parse(text: &str, out: &mut Vec<f32>) -> Result<(), VectorError> {
+pub fn parse(text: &str, most: usize, out: &mut Vec<f32>) -> Result<(), VectorError> {
     out.clear();
     let bytes = text.as_bytes();
     let mut at = skip_space(bytes, 0);
@@ -70,6 +73,9 @@ pub fn parse(text: &str, out: &mut Vec<f32>) -> Result<(), VectorError> {
         let quoted = close == b'}' && bytes.get(at) == Some(&b'"');
         if quoted {
             at = skip_space(bytes, at + 1);
+        }
+        if out.len() == most {
+            return Err(VectorError::TooLong(most));
         }
         let rest = bytes.get(at..).unwrap_or_default();
         let (value, length) = fast_float2::parse_partial::<f32, _>(rest).map_err(|_| VectorError::NoNumber(at + 1))?;
@@ -161,7 +167,7 @@ mod tests {
 
     fn parsed(text: &str) -> Result<Vec<f32>, VectorError> {
         let mut out = Vec::new();
-        parse(text, &mut out).map(|()| out)
+        parse(text, 16_000, &mut out).map(|()| out)
     }
 
     #[test]
