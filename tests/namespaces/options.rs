@@ -1,6 +1,6 @@
 //! vcache_alter_namespace, and the settings of a namespace's searches.
 
-use harness::{Engine, Session, Source};
+use harness::{Engine, Session, Source, until};
 
 use crate::stand;
 
@@ -143,4 +143,58 @@ fn search_settings_are_the_engines_alone() {
     };
     session.refuses(refused.iter().map(|settings| (create(settings), "", [].as_slice())));
     assert_eq!(session.number("SELECT count(*) FROM vcache_namespaces"), 0);
+}
+
+#[test]
+fn a_change_that_waited_for_another_loses_nothing_of_it() {
+    let database = stand().database();
+    let mut first = database.session();
+    let source = Source::docs(&mut first, 30, 3);
+    source.register(&mut first, "docs", "");
+    let mut second = database.session();
+    let pid = second.pid();
+    first.run("BEGIN");
+    first.run(r#"SELECT vcache_alter_namespace('docs', '{"ttl": "1 hour"}')"#);
+    std::thread::scope(|scope| {
+        let altered = scope.spawn(|| second.run(r#"SELECT vcache_alter_namespace('docs', '{"fetch_k": 50}')"#));
+        until("the second waits", || {
+            first.number(&format!("SELECT count(*) FROM pg_locks WHERE pid = {pid} AND NOT granted")) > 0
+        });
+        first.run("COMMIT");
+        altered.join().expect("thread");
+    });
+    let options = "SELECT ttl, fetch_k, payload_columns FROM vcache_namespaces";
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(first.rows(options), [[some("01:00:00"), some("50"), None]]);
+    // In one statement, and under REPEATABLE READ.
+    first.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    first.run(
+        r#"SELECT vcache_alter_namespace('docs', '{"ttl": "2 hours"}'), vcache_alter_namespace('docs', '{"payload_columns": ["title"]}')"#,
+    );
+    first.run("COMMIT");
+    assert_eq!(first.rows(options), [[some("02:00:00"), some("50"), some("{title}")]]);
+}
+
+#[test]
+fn a_name_is_taken_once_in_one_statement_too() {
+    let database = stand().database();
+    let mut session = database.session();
+    Source::docs(&mut session, 30, 3);
+    let create = "vcache_create_namespace('docs', 'docs', 'embedding', metric => 'l2')";
+    session.fails(&format!("SELECT {create}, {create}")).assert("42710", &["docs"]);
+    session.run(&format!("SELECT {create}, {}", create.replace("'l2'", "'l2', if_not_exists => true")));
+}
+
+#[test]
+fn search_settings_that_are_no_object_are_refused() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 30, 3);
+    for settings in ["[1]", "1", "null", r#""hnsw.ef_search""#] {
+        let create = format!(
+            "SELECT vcache_create_namespace('docs', 'docs', 'embedding', metric => 'l2', search_settings => '{settings}')"
+        );
+        session.fails(&create).assert("22023", &["search_settings", "object"]);
+    }
+    source.register(&mut session, "docs", "");
 }

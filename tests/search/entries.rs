@@ -187,6 +187,21 @@ fn settings_that_change_the_engines_answer_are_part_of_the_key() {
 }
 
 #[test]
+fn what_the_planner_compares_index_and_scan_by_is_part_of_the_key() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 30, 3);
+    source.register(&mut session, "docs", "");
+    source.assert_search(&mut session, "docs", "[1,2,3]", 5);
+    for setting in ["seq_page_cost = 7", "effective_cache_size = '1MB'", "max_parallel_workers_per_gather = 0"] {
+        session.run(&format!("SET {setting}"));
+        assert_eq!(session.value("SELECT outcome FROM vcache_explain('docs', '[1,2,3]', 5)"), "miss", "{setting}");
+        session.run("RESET ALL");
+    }
+    assert_eq!(session.value("SELECT outcome FROM vcache_explain('docs', '[1,2,3]', 5)"), "hit");
+}
+
+#[test]
 fn an_entry_survives_the_server_and_is_shared_by_what_starts_again() {
     let stand = Stand::start();
     let database = stand.database();

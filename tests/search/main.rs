@@ -7,6 +7,7 @@ mod forms;
 mod inputs;
 mod lifetimes;
 mod rendering;
+mod rewrites;
 mod sessions;
 mod transactions;
 

@@ -1,7 +1,7 @@
 //! Ids and payloads read the same whoever asks: the session's settings of time zone, dates, floats, binary strings
 //! and search path change neither a miss, nor a hit, nor a bypass.
 
-use harness::{Database, Row, Session, VECTOR, ids};
+use harness::{Database, Row, Session, Stand, VECTOR, ids};
 
 use crate::stand;
 
@@ -163,4 +163,23 @@ fn the_rows_of_one_statement_read_as_the_session_would_have_them() {
         assert_eq!(found, [[Some("2024-01-01 00:00:00+00".to_owned()), Some("2024-01-01 09:00:00+09".to_owned())]]);
         assert_eq!(ids(&session.search("docs", "[1,2,3]", 1)), ["2024-01-01 00:00:00+00"]);
     }
+}
+
+#[test]
+fn a_payload_that_is_no_jsonb_is_an_error_and_is_not_kept() {
+    let stand = Stand::start();
+    let database = stand.database();
+    let mut session = database.session();
+    let vector = session.engine().extension();
+    session.run(&format!(
+        "CREATE TABLE docs (id int PRIMARY KEY, raw json, embedding {vector}(3)); \
+         INSERT INTO docs VALUES (1, '{{\"a\": 1e999999}}', '[1,2,3]'); \
+         SELECT vcache_create_namespace('docs', 'docs', 'embedding', metric => 'l2', payload_columns => '{{raw}}')"
+    ));
+    for _ in 0..2 {
+        session.fails("SELECT * FROM vcache_search('docs', '[1,2,3]')").assert("22P05", &["jsonb"]);
+    }
+    assert!(stand.redis.keys().is_empty());
+    let stats = database.stats("docs");
+    assert_eq!((stats.lookups, stats.stores, stats.redis_errors), (0, 0, 0));
 }
