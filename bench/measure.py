@@ -73,7 +73,7 @@ def replay(source: Source, stream: Stream, redis_path: str, seed: int) -> dict:
                 hand.append(seconds)
                 if by_hand.hits > count:
                     hand_hits.append(seconds)
-        if rows is not None and [row[:1] for row in rows] != [row[:1] for row in found]:
+        if rows is not None and [str(row[0]) for row in rows] != [row[0] for row in found]:
             # Rows of one distance may change places.
             differing += [row[1] for row in rows] != [row[1] for row in found]
     count = len(stream.order)

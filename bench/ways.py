@@ -1,6 +1,6 @@
 """Owns the three ways to answer a query: the engine, vcache, and a cache written by hand in Python.
 
-Each gets the query as an application has it, a list of Python floats, and gives rows ``(id, distance, payload)``.
+Each gets the query as an application has it, a list of Python floats, and gives rows that begin with id and distance.
 """
 
 import hashlib
@@ -43,8 +43,7 @@ class Engine:
     def __init__(self, connection: psycopg.Connection, kind: str) -> None:
         self._connection = connection
         self._statement = (
-            "SELECT id::text, embedding <=> %s AS distance, jsonb_build_object('title', title, 'body', body) AS payload "
-            f"FROM docs ORDER BY distance LIMIT {TOP_K}"
+            f"SELECT id, embedding <=> %s AS distance, title, body FROM docs ORDER BY distance LIMIT {TOP_K}"
         ).replace("%s", f"%s::{kind}")
 
     def search(self, query: list[float]) -> list[tuple]:
