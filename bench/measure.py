@@ -10,6 +10,8 @@ from sources import Source, queries
 from streams import Stream
 from ways import ByHand, Engine, Vcache
 
+# Queries of a block: the ways take turns by block, so that what disturbs the machine disturbs all.
+BLOCK = 25
 # Queries of a long stream that are also asked without a cache.
 SAMPLE = 250
 
@@ -36,7 +38,7 @@ def summary(seconds: Sequence[float], queries_of_stream: int) -> dict[str, float
 
 
 def replay(source: Source, stream: Stream, redis_path: str, seed: int) -> dict:
-    """The stream without a cache, with vcache and with the cache by hand, query by query in turn."""
+    """The stream without a cache, with vcache and with the cache by hand, block by block in turn."""
     vectors = queries(source.dimensions, stream.distinct, seed)
     engine, vcache = Engine(source.connection, source.kind), Vcache(source.connection)
     by_hand = ByHand(engine, redis_path)
@@ -49,33 +51,46 @@ def replay(source: Source, stream: Stream, redis_path: str, seed: int) -> dict:
     store.flushall()
     by_hand.hits = by_hand.lookups = 0
 
-    without, cached, hand = [], [], []
-    hits, hand_hits = [], []
+    without, cached, hand, hits, hand_hits = [], [], [], [], []
     differing = 0
     every = 1 if source.index or len(stream.order) <= SAMPLE else len(stream.order) // SAMPLE
-    for number, which in enumerate(stream.order):
-        query = vectors[which]
-        rows = None
-        turns = ["vcache", "hand"] + (["engine"] if number % every == 0 else [])
-        for turn in turns[number % len(turns) :] + turns[: number % len(turns)]:
-            if turn == "engine":
-                seconds, rows = timed(engine.search, query)
+
+    def plain(numbers: range) -> dict[int, Sequence]:
+        answers = {}
+        for number in numbers:
+            if number % every == 0:
+                seconds, answers[number] = timed(engine.search, vectors[stream.order[number]])
                 without.append(seconds)
-            elif turn == "vcache":
-                before = seen_before(stream, number)
-                seconds, found = timed(vcache.search, query)
-                cached.append(seconds)
-                if before:
-                    hits.append(seconds)
-            else:
-                count = by_hand.hits
-                seconds, _ = timed(by_hand.search, query)
-                hand.append(seconds)
-                if by_hand.hits > count:
-                    hand_hits.append(seconds)
-        if rows is not None and [str(row[0]) for row in rows] != [row[0] for row in found]:
+        return answers
+
+    def through_vcache(numbers: range) -> dict[int, Sequence]:
+        answers = {}
+        for number in numbers:
+            seconds, answers[number] = timed(vcache.search, vectors[stream.order[number]])
+            cached.append(seconds)
+            if seen_before(stream, number):
+                hits.append(seconds)
+        return answers
+
+    def through_cache_by_hand(numbers: range) -> None:
+        for number in numbers:
+            count = by_hand.hits
+            seconds, _ = timed(by_hand.search, vectors[stream.order[number]])
+            hand.append(seconds)
+            if by_hand.hits > count:
+                hand_hits.append(seconds)
+
+    ways = [plain, through_vcache, through_cache_by_hand]
+    for start in range(0, len(stream.order), BLOCK):
+        numbers = range(start, min(start + BLOCK, len(stream.order)))
+        # Who goes first changes from block to block: what one has read the next finds warm.
+        turn = start // BLOCK % len(ways)
+        answers = {way: way(numbers) for way in ways[turn:] + ways[:turn]}
+        for number, rows in answers[plain].items():
+            found = answers[through_vcache][number]
             # Rows of one distance may change places.
-            differing += [row[1] for row in rows] != [row[1] for row in found]
+            if [str(row[0]) for row in rows] != [row[0] for row in found]:
+                differing += [row[1] for row in rows] != [row[1] for row in found]
     count = len(stream.order)
     found, lookups = vcache.counts()
     result = {

@@ -40,7 +40,7 @@ def page(results: dict) -> str:
     lines = [
         "# What the cache is worth",
         "",
-        "Measured by `make bench`, every way in turn in one run, from one Python client over one connection: the plain query; `vcache_search`; and a cache",
+        "Measured by `make bench`, every way in turn, by blocks of 25 queries, in one run, from one Python client over one connection: the plain query; `vcache_search`; and a cache",
         "written by hand (redis-py in front of psycopg, JSON values, a hash of the query's JSON as key). Redis and PostgreSQL are reached through unix sockets.",
         "Times are in milliseconds and include encoding the vector and reading the rows; shared machines are noisy, so read ratios rather than times.",
         "",
