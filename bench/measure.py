@@ -13,7 +13,7 @@ from ways import ByHand, Engine, Vcache
 # Queries of a block: the ways take turns by block, so that what disturbs the machine disturbs all.
 BLOCK = 25
 # Queries of a long stream that are also asked without a cache.
-SAMPLE = 250
+SAMPLE = 100
 
 
 def timed(search: Callable[[list[float]], Sequence], query: list[float]) -> tuple[float, Sequence]:
