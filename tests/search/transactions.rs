@@ -1,6 +1,6 @@
 //! Searches inside transactions: what has not been committed is seen by its writer alone, and never kept.
 
-use harness::{Database, Session, Source, Stand, ids};
+use harness::{Database, Session, Source, Stand, ids, until};
 
 use crate::stand;
 
@@ -229,4 +229,30 @@ fn an_older_snapshot_does_not_overwrite_a_newer_answer() {
     session.search("docs", "[9,9,9]", 10);
     session.run("COMMIT");
     assert_eq!((database.stats("docs").stores, stand.redis.keys().len()), (3, 1));
+}
+
+#[test]
+fn a_standby_shares_the_cache_and_overwrites_nothing_while_it_lags_behind() {
+    let stand = Stand::start();
+    let database = stand.database();
+    let (mut session, source) = prepared(&database);
+    let standby = stand.server.standby();
+    let mut reader = standby.connect("postgres", database.name());
+    assert_eq!(reader.value("SELECT pg_is_in_recovery()"), "t");
+    // Either finds what the other has stored.
+    for vector in ["[1,2,3]", "[3,2,1]"] {
+        source.assert_search(&mut session, "docs", vector, 10);
+        source.assert_search(&mut reader, "docs", vector, 10);
+        std::mem::swap(&mut session, &mut reader);
+    }
+    assert_eq!((stand.redis.calls("get"), stand.redis.calls("set")), (4, 2));
+
+    reader.run("SELECT pg_wal_replay_pause()");
+    until("the standby lags behind", || reader.value("SELECT pg_get_wal_replay_pause_state()") == "paused");
+    session.run(NEAREST);
+    assert_eq!(session.search("docs", "[9,9,9]", 10)[0].id, "1000");
+    // The entry has too few rows for the standby, which asks its own engine and would store.
+    assert_ne!(reader.search("docs", "[9,9,9]", 40)[0].id, "1000");
+    assert_eq!(stand.redis.calls("set"), 4);
+    assert_eq!(session.search("docs", "[9,9,9]", 10)[0].id, "1000");
 }
