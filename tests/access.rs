@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use harness::{Database, Session, Source, Stand, assert_same};
+use harness::{Database, Session, Source, Stand, VECTOR, assert_same, ids};
 
 fn stand() -> &'static Stand {
     static STAND: LazyLock<Stand> = LazyLock::new(Stand::start);
@@ -97,6 +97,30 @@ fn columns_have_privileges_of_their_own() {
         owner.run(&format!("REVOKE SELECT ({column}) ON docs FROM {reader}"));
         readers.fails(&format!("SELECT * FROM vcache_search('{namespace}', '[1,2,3]', 5)")).assert("42501", &["docs"]);
     }
+}
+
+#[test]
+fn rows_of_inheriting_tables_may_share_an_id_whatever_the_role_may_read() {
+    let database = stand().database();
+    let mut owner = database.session();
+    owner.run(&format!(
+        "CREATE TABLE docs (id int PRIMARY KEY, secret text, embedding {VECTOR}(3));
+         INSERT INTO docs VALUES (1, '', '[1,0,0]'), (2, '', '[2,0,0]');
+         SELECT vcache_create_namespace('docs', 'docs', 'embedding', metric => 'l2')"
+    ));
+    let reader = database.role("reader", "");
+    owner.run(&format!("GRANT SELECT (id, embedding) ON docs TO {reader}"));
+    let mut readers = database.session_as(&reader);
+    assert_eq!(ids(&readers.search("docs", "[0,0,0]", 5)), ["1", "2"]);
+    // The primary key says nothing of the rows of other tables, be they a child's that came later.
+    owner.run("CREATE TABLE more () INHERITS (docs); INSERT INTO more VALUES (1, '', '[3,0,0]'), (1, '', '[4,0,0]')");
+    // A miss of the reader's is what the owner finds.
+    for session in [&mut readers, &mut owner] {
+        for rest in ["", ", ttl => '0'"] {
+            assert_eq!(ids(&session.search_by(&format!("'docs', '[0,0,0.1]', 5{rest}"))), ["1", "2", "1", "1"]);
+        }
+    }
+    assert_eq!(database.stats("docs").outcomes(), (1, 2, 2));
 }
 
 #[test]
@@ -232,7 +256,11 @@ fn row_security_off_raises_what_the_plain_query_raises() {
     for search in SEARCHES {
         let failure = session.fails(search);
         assert_eq!((failure.sqlstate, failure.message), (plain.sqlstate.clone(), plain.message.clone()));
+        let explained = session.fails(&search.replace("vcache_search", "vcache_explain"));
+        assert_eq!((explained.sqlstate, explained.message), (plain.sqlstate.clone(), plain.message.clone()));
     }
+    // They are refused: no search that the engine failed.
+    assert_eq!(database.stats("docs").engine_errors, 0);
     owner.run("SET row_security = off");
     source.assert_search(&mut owner, "docs", "[1,2,3]", 5);
 }

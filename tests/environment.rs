@@ -2,6 +2,9 @@
 
 use harness::{Postgres, Redis, Session, Setup, Source};
 
+/// With what a URL must escape, and what reads as if it were escaped.
+const PASSWORD: &str = "p@ss w/rd:ü%41%";
+
 /// A server whose settings say nothing of Redis.
 fn setup() -> Setup {
     Postgres::setup()
@@ -13,11 +16,11 @@ fn shown(session: &mut Session) -> (String, String) {
 
 #[test]
 fn it_says_where_redis_is_and_how_long_answers_live() {
-    let redis = Redis::start_with(&["--requirepass", "p@ss w/rd:ü%"], Some("p@ss w/rd:ü%"));
+    let redis = Redis::start_with(&["--requirepass", PASSWORD], Some(PASSWORD));
     let server = setup()
         .environment("REDIS_HOST", "localhost")
         .environment("REDIS_PORT", &redis.port().to_string())
-        .environment("REDIS_PASSWORD", "p@ss w/rd:ü%")
+        .environment("REDIS_PASSWORD", PASSWORD)
         .environment("REDIS_DB", "3")
         .environment("REDIS_TTL", "77")
         .set("vcache.redis_connect_timeout", "5s")

@@ -276,6 +276,53 @@ fn reset_is_for_those_it_was_granted_to() {
 }
 
 #[test]
+fn what_is_only_explained_or_refused_takes_no_slot() {
+    let stand = Stand::start_with(|setup| setup.set("vcache.stats_max", "3"));
+    let database = stand.database();
+    let mut session = database.session();
+    session.run(&format!("CREATE TABLE docs (id int PRIMARY KEY, tenant int, embedding {VECTOR}(3)); INSERT INTO docs VALUES (1, 3, '[1,2,3]')"));
+    session.run(
+        "SELECT vcache_create_namespace('t/*', 'docs', 'embedding', metric => 'l2', namespace_column => 'tenant')",
+    );
+    let role = database.role("role", "");
+    let mut roles = database.session_as(&role);
+    let taken = "SELECT detail FROM vcache_health() WHERE component = 'shared memory'";
+    for tenant in 0..9 {
+        for rest in ["", ", ttl => '0'"] {
+            session.rows(&format!("SELECT * FROM vcache_explain('t/{tenant}', '[1,2,3]', 5{rest})"));
+        }
+        for arguments in [
+            format!("'t/{tenant}', '[1,2]'"),
+            format!("'t/{tenant}', '[1,2,x]'"),
+            format!("'t/{tenant}', '[1,2,3]', 0"),
+            format!("'t/{tenant}', '[1,2,3]', ttl => '-1 s'"),
+            format!("'t/{tenant} or so', '[1,2,3]'"),
+        ] {
+            session.fails(&format!("SELECT * FROM vcache_search({arguments})")).assert("22", &[]);
+        }
+        roles.fails(&format!("SELECT * FROM vcache_search('t/{tenant}', '[1,2,3]')")).assert("42501", &[]);
+    }
+    assert_eq!(session.value(taken), "statistics of 0 of at most 3 namespaces");
+    session.search("t/3", "[1,2,3]", 5);
+    assert_eq!(session.value(taken), "statistics of 1 of at most 3 namespaces");
+}
+
+#[test]
+fn a_slot_is_one_databases() {
+    let stand = Stand::start_with(|setup| setup.set("vcache.stats_max", "1"));
+    let (one, two) = (stand.database(), stand.database());
+    for (database, times) in [(&one, 3), (&two, 5)] {
+        let source = Source::docs(&mut database.session(), 30, 3);
+        source.register(&mut database.session(), "docs", "");
+        for _ in 0..times {
+            source.assert_search(&mut database.session(), "docs", "[1,2,3]", 5);
+        }
+    }
+    assert_eq!((one.stats("docs").lookups, two.stats("docs").lookups), (3, 0));
+    assert_eq!(two.stats("(others)").lookups, 5);
+}
+
+#[test]
 fn namespaces_beyond_stats_max_share_one_row() {
     let stand = Stand::start_with(|setup| setup.set("vcache.stats_max", "10"));
     let database = stand.database();

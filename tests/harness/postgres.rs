@@ -191,6 +191,27 @@ impl Postgres {
         until("the settings are reloaded", || loaded() != before);
     }
 
+    /// A hot standby of this server, with its settings, from a copy that is made now.
+    pub fn standby(&self) -> Self {
+        let directory = Directory::new("standby");
+        let mut backup = account::command(&self.installation.program("pg_basebackup"));
+        backup.arg("-h").arg(self.directory.path()).args(["-p", &PORT.to_string(), "-U", "postgres"]);
+        backup.args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf", "-D"]);
+        backup.arg(directory.path().join("data"));
+        succeed(&mut backup);
+        let standby = Self {
+            directory,
+            installation: self.installation.clone(),
+            engine: self.engine,
+            settings: Mutex::new(self.settings.lock().expect("settings").clone()),
+            environment: self.environment.clone(),
+            process: Mutex::new(None),
+            databases: AtomicU32::new(0),
+        };
+        standby.start();
+        standby
+    }
+
     /// A session, as a role that exists.
     pub fn connect(&self, user: &str, database: &str) -> Session {
         Session::try_connect(self, user, database)

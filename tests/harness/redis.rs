@@ -158,7 +158,8 @@ impl Redis {
     fn try_connection(&self, database: i64) -> redis::RedisResult<Connection> {
         let mut url = format!("redis+unix://{}?db={database}", self.socket().display());
         if let Some(password) = &self.password {
-            url.push_str(&format!("&pass={password}"));
+            let escaped: String = password.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            url.push_str(&format!("&pass={escaped}"));
         }
         let mut connection = redis::Client::open(url)?.get_connection()?;
         redis::cmd("PING").query::<String>(&mut connection)?;
@@ -171,7 +172,8 @@ impl Redis {
     }
 
     fn process(&self) -> MutexGuard<'_, Option<Child>> {
-        self.process.lock().expect("process")
+        // A start that failed has poisoned it; what runs must be ended all the same.
+        self.process.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -116,3 +116,22 @@ fn an_unknown_name_is_an_error_that_tells_the_known_ones() {
     assert!(failure.hint.contains("one") && failure.hint.contains("two"), "{failure:?}");
     assert!(is_hit(&mut session, "one"));
 }
+
+#[test]
+fn a_session_keeps_nothing_of_what_it_has_forgotten() {
+    let database = stand().database();
+    let (mut session, _) = prepared(&database);
+    let mut other = database.session();
+    let contexts = "SELECT count(*) FROM pg_backend_memory_contexts";
+    let mut rounds = |number: usize| {
+        for _ in 0..number {
+            other.run("SELECT vcache_invalidate('one')");
+            session.search("one", "[1,2,3]", 5);
+        }
+        session.number(contexts)
+    };
+    let before = rounds(20);
+    let after = rounds(200);
+    // Every kept plan has a context of its own.
+    assert!(after < before + 100, "{before} contexts, {after} after 200 rounds");
+}

@@ -1,6 +1,6 @@
 //! Who owns the source owns the namespace.
 
-use harness::Source;
+use harness::{Source, VECTOR};
 
 use crate::stand;
 
@@ -43,6 +43,65 @@ fn only_the_owner_of_the_source_may_create_alter_and_drop() {
     owners.fails(ALTER).assert("42501", &[]);
     others.run(ALTER);
     others.run(DROP);
+}
+
+#[test]
+fn names_that_a_pattern_covers_are_for_its_owner() {
+    let database = stand().database();
+    let (owner, other) = (database.role("owner", ""), database.role("other", ""));
+    let mut superuser = database.session();
+    superuser.run(&format!("GRANT CREATE ON SCHEMA public TO {owner}, {other}"));
+    let create = |namespace: &str, table: &str| {
+        format!(
+            "SELECT vcache_create_namespace('{namespace}', '{table}', 'embedding', metric => 'l2', namespace_column => 'tenant', payload_columns => '{{tenant}}')"
+        )
+    };
+    let notes = |table: &str| {
+        format!(
+            "CREATE TABLE {table} (id int PRIMARY KEY, tenant text, embedding {VECTOR}(3));
+             INSERT INTO {table} VALUES (1, 'acme', '[1,0,0]'), (2, 'eu/acme', '[1,0,0]'); GRANT SELECT ON {table} TO PUBLIC"
+        )
+    };
+    let (mut owners, mut others) = (database.session_as(&owner), database.session_as(&other));
+    owners.run(&notes("notes"));
+    others.run(&notes("theirs"));
+    owners.run(&create("notes/*", "notes"));
+    // What it took would be searched by all who search the pattern, with the other's functions behind its columns.
+    for namespace in ["notes/acme", "notes/eu/*", "notes/"] {
+        others.fails(&create(namespace, "theirs")).assert("42501", &["notes"]);
+    }
+    assert_eq!(superuser.number("SELECT count(*) FROM vcache_namespaces"), 1);
+    // What it does not cover is free, and so is all of it for its owner.
+    for namespace in ["note", "notes", "n*"] {
+        others.run(&create(namespace, "theirs"));
+    }
+    for namespace in ["notes/acme", "notes/eu/*"] {
+        owners.run(&create(namespace, "notes"));
+    }
+    others.fails(&create("notes/eu/acme", "theirs")).assert("42501", &["notes"]);
+    assert_eq!(others.search("notes/eu/acme", "[1,0,0]", 5).len(), 1);
+}
+
+#[test]
+fn what_runs_as_the_registrys_owner_cannot_become_another_role() {
+    let database = stand().database();
+    let role = database.role("role", "");
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 30, 3);
+    source.register(&mut session, "docs", "");
+    // Such as a trigger that a superuser has put on the registry.
+    session.run(&format!(
+        "CREATE FUNCTION become() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             PERFORM set_config('role', '{role}', false);
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER become BEFORE UPDATE ON vcache_namespace FOR EACH ROW EXECUTE FUNCTION become()"
+    ));
+    for change in [ALTER, "SELECT vcache_invalidate('docs')"] {
+        session.fails(change).assert("42501", &["role"]);
+        assert_eq!(session.value("SELECT current_user || current_setting('role')"), "postgresnone");
+    }
 }
 
 #[test]

@@ -141,3 +141,26 @@ fn tenants_never_meet_each_others_entries() {
     assert_eq!((session.search("t/a", &query, 20), session.search("t/b", &query, 20)), (a, b));
     assert_eq!((outcomes(&database, "t/a"), outcomes(&database, "t/b")), ((1, 1, 0), (1, 1, 0)));
 }
+
+#[test]
+fn a_name_that_means_another_value_in_another_session_is_another_entry() {
+    for (kind, tenants, setting, name) in [
+        ("date", ["2024-01-02", "2024-02-01"], [("DateStyle", "ISO, MDY"), ("DateStyle", "ISO, DMY")], "01/02/2024"),
+        (
+            "timestamptz",
+            ["2024-01-01 12:00:00+00", "2024-01-01 12:00:00+09"],
+            [("TimeZone", "UTC"), ("TimeZone", "Asia/Tokyo")],
+            "2024-01-01 12:00",
+        ),
+    ] {
+        let database = stand().database();
+        let source = notes(&mut database.session(), kind, &tenants);
+        register(&mut database.session(), "at/*");
+        for (tenant, (setting, value)) in tenants.iter().zip(setting) {
+            let mut session = database.session();
+            session.run(&format!("SET {setting} = '{value}'"));
+            assert_tenant(&mut session, &source, &format!("at/{name}"), &format!("tenant = '{tenant}'"));
+        }
+        assert_eq!(outcomes(&database, &format!("at/{name}")), (2, 2, 0), "{kind}");
+    }
+}

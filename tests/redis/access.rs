@@ -74,6 +74,10 @@ fn a_wrong_password_fails_no_search_and_stays_secret() {
         // No URL at all.
         format!("redis//reader:{secret}@127.0.0.1:1/0"),
         format!("redis://reader:{secret}@127.0.0.1:99999/0"),
+        // A password that had to be escaped: read as a URL, the host or the database is a part of it.
+        format!("redis://{secret}/x@127.0.0.1:{}/0", redis.port()),
+        format!("redis://{secret}?x@127.0.0.1:{}/0", redis.port()),
+        format!("redis://{secret}#x@127.0.0.1:{}/0", redis.port()),
     ] {
         // Everything that PostgreSQL can log, it logs.
         let server = Stand::setup("").set("log_min_messages", "debug5").set("log_error_verbosity", "verbose").start();

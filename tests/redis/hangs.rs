@@ -38,6 +38,25 @@ fn a_search_answers_within_its_deadlines() {
 }
 
 #[test]
+fn a_redis_that_did_not_answer_is_not_asked_to_store() {
+    let stand = stand("100ms");
+    let database = stand.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, [1]);
+    let (before, sets) = (database.stats("docs"), stand.redis.calls("set"));
+    stand.redis.pause();
+    let mut fresh = database.session();
+    assert_searches(&mut session, &source, [2, 3]);
+    assert_searches(&mut fresh, &source, [2, 3]);
+    let after = database.stats("docs");
+    // One deadline each.
+    assert_eq!(after.redis_timeouts + after.redis_errors, before.redis_timeouts + before.redis_errors + 4, "{after:?}");
+    stand.redis.resume();
+    // What had been sent would be obeyed now.
+    assert_eq!((stand.redis.calls("set"), stand.redis.keys().len(), after.stores), (sets, 1, before.stores));
+}
+
+#[test]
 fn replies_that_come_too_late_reach_nobody() {
     let stand = stand("100ms");
     let database = stand.database();

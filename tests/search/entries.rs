@@ -65,6 +65,38 @@ fn fetch_k_is_what_a_miss_asks_for_at_least() {
 }
 
 #[test]
+fn a_huge_fetch_k_asks_for_no_more_than_max_top_k() {
+    // Servers of its own: what this is about ended one.
+    let stand = Stand::start();
+    let database = stand.database();
+    let mut owner = database.session();
+    let source = Source::docs(&mut owner, 30, 3);
+    source.register(&mut owner, "setting", "");
+    source.register(&mut owner, "option", &format!("fetch_k => {}", i32::MAX));
+    owner.run("GRANT SELECT ON docs TO PUBLIC");
+    let role = database.role("role", "");
+    for most in [1000, 50] {
+        owner.run(&format!("ALTER ROLE {role} SET vcache.max_top_k = {most}"));
+        let mut session = database.session_as(&role);
+        session.run(&format!("SET vcache.fetch_k = {}", i32::MAX / 2));
+        for namespace in ["setting", "option"] {
+            stand.redis.flush();
+            source.assert_search(&mut session, namespace, "[1,2,3]", 5);
+            let reason = session.value(&format!("SELECT reason FROM vcache_explain('{namespace}', '[1,2,3]')"));
+            assert_eq!(reason, format!("an entry for {most} rows answers"), "{namespace}");
+        }
+    }
+    // Who may raise the bound gets what there is, as a miss, as a hit, as a bypass.
+    let most = i32::MAX / 2;
+    owner.run(&format!("SET vcache.max_top_k = {most}"));
+    for rest in ["", "", ", ttl => '0'"] {
+        assert_eq!(owner.search_by(&format!("'setting', '[3,2,1]', {most}{rest}")).len(), 30);
+    }
+    assert_eq!(database.stats("setting").outcomes(), (1, 3, 1));
+    assert!(!stand.server.log().contains("terminated by signal"), "{}", stand.server.last_of_log());
+}
+
+#[test]
 fn a_source_with_fewer_rows_than_asked_for_is_answered_from_its_entry() {
     let database = stand().database();
     let mut session = database.session();

@@ -7,16 +7,16 @@ use crate::stand;
 
 /// What vcache renders under.
 const FIXED: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; \
-                     SET extra_float_digits = 1; SET search_path = ''";
+                     SET extra_float_digits = 1; SET quote_all_identifiers = off; SET search_path = ''";
 
 /// Sessions that would each render otherwise.
 const ODD: [&str; 3] = [
     "SET TimeZone = 'Asia/Kathmandu'; SET DateStyle = 'German, DMY'; SET IntervalStyle = 'postgres_verbose'; \
-     SET bytea_output = 'escape'; SET extra_float_digits = -15; SET search_path = elsewhere, public",
+     SET bytea_output = 'escape'; SET extra_float_digits = -15; SET quote_all_identifiers = on; SET search_path = elsewhere, public",
     "SET TimeZone = 'America/St_Johns'; SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'iso_8601'; \
      SET bytea_output = 'escape'; SET extra_float_digits = 0; SET search_path = public",
     "SET TimeZone = 'Pacific/Kiritimati'; SET DateStyle = 'Postgres, MDY'; SET IntervalStyle = 'sql_standard'; \
-     SET bytea_output = 'hex'; SET extra_float_digits = -2; SET search_path = ''",
+     SET bytea_output = 'hex'; SET extra_float_digits = -2; SET quote_all_identifiers = on; SET search_path = ''",
 ];
 
 /// Types of ids with three values of each.
@@ -182,4 +182,86 @@ fn a_payload_that_is_no_jsonb_is_an_error_and_is_not_kept() {
     assert!(stand.redis.keys().is_empty());
     let stats = database.stats("docs");
     assert_eq!((stats.lookups, stats.stores, stats.redis_errors), (0, 0, 0));
+}
+
+/// A locale that writes money unlike the C locale.
+const LOCALE: &str = r#"LC_MONETARY
+int_curr_symbol "CHF "
+currency_symbol "Fr"
+mon_decimal_point ","
+mon_thousands_sep "."
+mon_grouping 3
+positive_sign ""
+negative_sign "-"
+int_frac_digits 2
+frac_digits 2
+p_cs_precedes 1
+p_sep_by_space 1
+n_cs_precedes 1
+n_sep_by_space 1
+p_sign_posn 1
+n_sign_posn 1
+END LC_MONETARY
+"#;
+
+#[test]
+fn money_reads_the_same_in_every_locale() {
+    let locales = harness::Directory::new("locales");
+    let definition = locales.path().join("definition");
+    std::fs::write(&definition, LOCALE).expect("the locale's definition");
+    let mut localedef = std::process::Command::new("localedef");
+    localedef.args(["--force", "--quiet", "--charmap=ANSI_X3.4-1968", "--inputfile"]).arg(&definition);
+    // Its warnings that the other categories are missing make it fail; what counts is whether the server takes the locale.
+    localedef.arg(locales.path().join("odd")).output().expect("localedef");
+    let locales = locales.path().display().to_string();
+    let stand = Stand::start_with(|setup| setup.environment("LOCPATH", &locales));
+    let database = stand.database();
+    let mut session = database.session();
+    session.run(&format!(
+        "CREATE TABLE docs (id money PRIMARY KEY, price money, embedding {VECTOR}(3));
+         INSERT INTO docs VALUES ('1234.56', '-0.5', '[0,0,1]');
+         SELECT vcache_create_namespace('docs', 'docs', 'embedding', metric => 'l2', payload_columns => '{{price}}')"
+    ));
+    for (setting, vector) in [("odd", "[0,0,1]"), ("C", "[0,0,1]"), ("C", "[0,0,2]"), ("odd", "[0,0,2]")] {
+        session.run(&format!("SET lc_monetary = '{setting}'"));
+        let own = session.value("SELECT price FROM docs");
+        assert_eq!(own == "-$0.50", setting == "C", "{own}");
+        for rest in ["", ", ttl => '0'"] {
+            let row = &session.search_by(&format!("'docs', '{vector}', 3{rest}"))[0];
+            assert_eq!(
+                (row.id.as_str(), row.payload.as_deref()),
+                ("$1,234.56", Some(r#"{"price": "-$0.50"}"#)),
+                "{setting}"
+            );
+        }
+        assert_eq!(session.value("SHOW lc_monetary"), setting);
+    }
+}
+
+#[test]
+fn a_value_that_is_not_utf8_is_an_error_and_not_another_value() {
+    // A server of its own: the name of the database is.
+    let stand = Stand::start();
+    let mut admin = stand.server.connect("postgres", "postgres");
+    admin.run("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
+    let mut session = stand.server.connect("postgres", "latin");
+    session.run(&format!(
+        "CREATE EXTENSION {VECTOR}; CREATE EXTENSION vcache;
+         CREATE TABLE docs (id text PRIMARY KEY, title text, embedding {VECTOR}(3));
+         INSERT INTO docs VALUES ('e', 'e', '[0,0,1]'), ('é', 'e', '[0,0,2]'), ('è', 'é', '[0,0,3]');
+         SELECT vcache_create_namespace('docs', 'docs', 'embedding', metric => 'l2');
+         SELECT vcache_create_namespace('titles', 'docs', 'embedding', metric => 'l2', id_column => 'title');
+         SELECT vcache_create_namespace('payload', 'docs', 'embedding', metric => 'l2', id_column => 'title', payload_columns => '{{id}}')"
+    ));
+    for namespace in ["docs", "titles", "payload"] {
+        for rest in ["", ", ttl => '0'"] {
+            let failure = session.fails(&format!("SELECT * FROM vcache_search('{namespace}', '[0,0,0]', 3{rest})"));
+            failure.assert("0A000", &["UTF8"]);
+            assert!(failure.hint.contains("ENCODING 'UTF8'"), "{failure:?}");
+        }
+    }
+    session.run("DELETE FROM docs WHERE id <> 'e'");
+    for _ in 0..2 {
+        assert_eq!(ids(&session.search("docs", "[0,0,0]", 3)), ["e"]);
+    }
 }

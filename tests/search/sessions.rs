@@ -1,7 +1,7 @@
 //! Searches inside other statements: joins, PL/pgSQL, prepared statements, cursors, parallel plans; and statements
 //! that are interrupted.
 
-use harness::{Session, Source, VECTOR, assert_same, ids, until};
+use harness::{Engine, Session, Source, VECTOR, assert_same, ids, until};
 use postgres::types::Type;
 
 use crate::stand;
@@ -161,6 +161,55 @@ fn a_renamed_source_is_still_searched() {
         for seed in [1, 2] {
             source.assert_search(session, "docs", &source.query(seed), 10);
         }
+    }
+}
+
+#[test]
+fn a_source_whose_schema_is_renamed_is_still_searched() {
+    let database = stand().database();
+    let (mut session, mut other) = (database.session(), database.session());
+    session.run("CREATE SCHEMA shelf");
+    let mut source = Source::create(&mut session, "shelf.docs", 50, 64);
+    session.run("SELECT vcache_create_namespace('docs', 'shelf.docs', 'embedding', metric => 'l2')");
+    for session in [&mut session, &mut other] {
+        source.assert_search(session, "docs", &source.query(1), 10);
+    }
+    // And another table takes the name that it had.
+    session.run("ALTER SCHEMA shelf RENAME TO attic; CREATE SCHEMA shelf");
+    Source::create(&mut session, "shelf.docs", 40, 64);
+    source.table = "attic.docs".to_owned();
+    for session in [&mut session, &mut other] {
+        for seed in [1, 2, 3] {
+            source.assert_search(session, "docs", &source.query(seed), 10);
+            session.search_by(&format!("'docs', '{}', 10, ttl => '0'", source.query(seed)));
+        }
+    }
+}
+
+#[test]
+fn an_engine_that_moves_to_another_schema_is_still_asked() {
+    let database = stand().database();
+    let (mut session, mut other) = (database.session(), database.session());
+    let source = Source::docs(&mut session, 50, 64);
+    source.register(&mut session, "docs", "");
+    // Before anybody searches: a new schema alone is news enough.
+    session.run("CREATE SCHEMA engine");
+    let plain: Vec<_> = [1, 2].map(|seed| source.plain(&mut session, &source.query(seed), 10)).into();
+    assert_same(&other.search("docs", &source.query(1), 10), &plain[0], 10);
+    // RuVector's extension cannot be moved as a whole.
+    let moved = match session.engine() {
+        Engine::RuVector => {
+            "ALTER TYPE ruvector SET SCHEMA engine; \
+                             ALTER OPERATOR <-> (engine.ruvector, engine.ruvector) SET SCHEMA engine"
+        }
+        Engine::Pgvector => "ALTER EXTENSION vector SET SCHEMA engine",
+    };
+    session.run(moved);
+    for session in [&mut other, &mut database.session()] {
+        assert_same(&session.search("docs", &source.query(1), 10), &plain[0], 10);
+        assert_same(&session.search("docs", &source.query(2), 10), &plain[1], 10);
+        let asked = session.search_by(&format!("'docs', '{}', 10, ttl => '0'", source.query(1)));
+        assert_same(&asked, &plain[0], 10);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Searches inside transactions: what has not been committed is seen by its writer alone, and never kept.
 
-use harness::{Database, Session, Source, Stand, ids};
+use harness::{Database, Session, Source, Stand, ids, until};
 
 use crate::stand;
 
@@ -165,4 +165,94 @@ fn a_search_that_fails_leaves_the_transaction_as_an_error_does() {
     source.assert_search(&mut session, "docs", "[1,2,3]", 10);
     session.run("COMMIT");
     source.assert_search(&mut session, "docs", "[1,2,3]", 10);
+}
+
+/// Asserts that an answer which an old snapshot has left in the cache is as old as that: `read` makes the snapshot and a
+/// later statement `search` fills the cache under it.
+fn assert_as_old_as_its_snapshot(read: &str, search: &str) {
+    let stand = Stand::start();
+    let database = stand.database();
+    let (mut session, _) = prepared(&database);
+    let mut other = database.session();
+    other.run(&format!(
+        "{NEAREST};
+         CREATE FUNCTION found() RETURNS SETOF text LANGUAGE plpgsql STABLE AS $$
+         DECLARE r record;
+         BEGIN
+             FOR r IN SELECT id FROM vcache_search('docs', '[9,9,9]', 3) LOOP RETURN NEXT r.id; END LOOP;
+         END $$"
+    ));
+    session.run(read);
+    let since = other.value("SELECT clock_timestamp()");
+    other.run("DELETE FROM docs WHERE id = 1000");
+    assert!(session.column(search).contains(&"1000".to_owned()), "{search}");
+    session.run("COMMIT");
+    assert_eq!(stand.redis.keys().len(), 1);
+    // Before the ttl is over such an answer may be given; but not to one who accepts none from before the deletion.
+    assert_eq!(other.search("docs", "[9,9,9]", 3)[0].id, "1000");
+    let fresh = other.search_by(&format!("'docs', '[9,9,9]', 3, clock_timestamp() - '{since}'"));
+    assert_ne!(fresh[0].id, "1000", "{search}");
+}
+
+#[test]
+fn an_answer_is_as_old_as_its_snapshot() {
+    let search = "SELECT id FROM vcache_search('docs', '[9,9,9]', 3)";
+    assert_as_old_as_its_snapshot("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM docs", search);
+    let cursor = |query: &str| format!("BEGIN; DECLARE c CURSOR FOR {query}");
+    assert_as_old_as_its_snapshot(&cursor(search), "FETCH ALL FROM c");
+    // The loop of the function is a cursor of its own, which is younger than its snapshot.
+    assert_as_old_as_its_snapshot(&cursor("SELECT found() FROM generate_series(1, 1)"), "FETCH ALL FROM c");
+}
+
+#[test]
+fn an_older_snapshot_does_not_overwrite_a_newer_answer() {
+    let stand = Stand::start();
+    let database = stand.database();
+    let (mut session, _) = prepared(&database);
+    let mut other = database.session();
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        session.run(&format!("BEGIN ISOLATION LEVEL {level}; SELECT 1 FROM docs"));
+        other.run(NEAREST);
+        assert_eq!(other.search("docs", "[9,9,9]", 10)[0].id, "1000");
+        let entry = stand.redis.get(&stand.redis.only_key());
+        let sets = stand.redis.calls("set");
+        // The entry has too few rows for this one, which asks the engine and would store.
+        assert_ne!(session.search("docs", "[9,9,9]", 40)[0].id, "1000");
+        session.run("COMMIT");
+        assert_eq!((stand.redis.get(&stand.redis.only_key()), stand.redis.calls("set")), (entry, sets + 1), "{level}");
+        assert_eq!(other.search("docs", "[9,9,9]", 10)[0].id, "1000");
+        other.run("DELETE FROM docs WHERE id = 1000; SELECT vcache_invalidate()");
+        stand.redis.flush();
+    }
+    // Where nothing stands, the older answer is better than none.
+    session.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    session.search("docs", "[9,9,9]", 10);
+    session.run("COMMIT");
+    assert_eq!((database.stats("docs").stores, stand.redis.keys().len()), (3, 1));
+}
+
+#[test]
+fn a_standby_shares_the_cache_and_overwrites_nothing_while_it_lags_behind() {
+    let stand = Stand::start();
+    let database = stand.database();
+    let (mut session, source) = prepared(&database);
+    let standby = stand.server.standby();
+    let mut reader = standby.connect("postgres", database.name());
+    assert_eq!(reader.value("SELECT pg_is_in_recovery()"), "t");
+    // Either finds what the other has stored.
+    for vector in ["[1,2,3]", "[3,2,1]"] {
+        source.assert_search(&mut session, "docs", vector, 10);
+        source.assert_search(&mut reader, "docs", vector, 10);
+        std::mem::swap(&mut session, &mut reader);
+    }
+    assert_eq!((stand.redis.calls("get"), stand.redis.calls("set")), (4, 2));
+
+    reader.run("SELECT pg_wal_replay_pause()");
+    until("the standby lags behind", || reader.value("SELECT pg_get_wal_replay_pause_state()") == "paused");
+    session.run(NEAREST);
+    assert_eq!(session.search("docs", "[9,9,9]", 10)[0].id, "1000");
+    // The entry has too few rows for the standby, which asks its own engine and would store.
+    assert_ne!(reader.search("docs", "[9,9,9]", 40)[0].id, "1000");
+    assert_eq!(stand.redis.calls("set"), 4);
+    assert_eq!(session.search("docs", "[9,9,9]", 10)[0].id, "1000");
 }
