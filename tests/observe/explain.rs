@@ -143,7 +143,7 @@ fn equal_keys_have_equal_parts_and_others_show_the_difference() {
     session.run("SET enable_seqscan = off");
     let other = part(&mut session, &format!("'docs', '{}'", brackets(&vector)));
     assert_eq!(differing(&mut session, &other), ["settings"]);
-    assert!(other.1.contains(r#""settings": {"enable_seqscan": "off"}"#), "{}", other.1);
+    assert!(other.1.contains(r#""enable_seqscan": "off""#), "{}", other.1);
 }
 
 #[test]
