@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 
 use crate::directory::Directory;
 
-/// An authority. Every one has the same name: who signed shows by the key alone.
+/// An authority with a name of its own.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     directory: Directory,
@@ -40,9 +40,9 @@ impl Authority {
     pub fn new() -> Self {
         let mut about = CertificateParams::default();
         about.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        about.distinguished_name.push(DnType::CommonName, "vcache's tests");
-        let key = KeyPair::generate().expect("key");
         let directory = Directory::new("certificates");
+        about.distinguished_name.push(DnType::CommonName, directory.path().display().to_string());
+        let key = KeyPair::generate().expect("key");
         directory.put("ca.pem", about.self_signed(&key).expect("certificate").pem().as_bytes(), 0o644);
         Self { issuer: Issuer::new(about, key), directory, issued: AtomicU32::new(0) }
     }

@@ -51,8 +51,7 @@ fn assert_down(database: &Database, session: &mut Session, source: &Source, why:
 /// Asserts that Redis is well, and that a search is answered from it.
 #[track_caller]
 fn assert_up(database: &Database, session: &mut Session, source: &Source) {
-    let said = health(session);
-    assert!(said.starts_with("ok: "), "{said}");
+    harness::until("Redis is well", || health(session).starts_with("ok: "));
     let before = database.stats("docs");
     assert_searches(session, source, [1, 1]);
     let after = database.stats("docs");

@@ -97,7 +97,8 @@ fn a_reload_of_its_name_applies_to_running_sessions() {
     };
     assert!(reload(right.to_str().expect("UTF-8")).starts_with("ok: "));
     assert!(reload(wrong.to_str().expect("UTF-8")).contains("WRONGPASS"));
-    assert!(reload("").contains("NOAUTH") || reload("").contains("NOPERM"));
+    // The user is not dropped with the password: Redis knows users that need none, and this is not one.
+    assert!(reload("").contains("WRONGPASS"));
     assert!(reload(right.to_str().expect("UTF-8")).starts_with("ok: "));
     assert_up(&database, &mut session, &source);
     let role = database.role("role", "");

@@ -79,6 +79,15 @@ fn answers_larger_than_a_record() {
     }
     assert_eq!(database.stats("large").outcomes(), (3, 1, 0));
     assert!(tls.redis.get(&tls.redis.only_key()).expect("an entry").len() > 150_000);
+    // A small record behind a full one comes in with it, and is decrypted with it: there is no more news of it on the socket.
+    for step in 0..32 {
+        let length = 700 + step * 50;
+        session.run(&format!("UPDATE docs SET body = repeat('x', {length})"));
+        let query = source.query(100 + step);
+        let found = session.search("large", &query, 20);
+        assert_eq!(session.search("large", &query, 20), found, "{length}");
+    }
+    assert_eq!(database.stats("large").outcomes(), (35, 33, 0));
 }
 
 #[test]

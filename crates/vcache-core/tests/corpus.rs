@@ -1,4 +1,11 @@
 //! Replays what the fuzz targets start from, and what they have found, on stable Rust.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests: clippy knows only the functions marked so"
+)]
 
 #[path = "../fuzz/checks/codec.rs"]
 mod codec;

@@ -103,12 +103,14 @@ impl Endpoint {
     /// [`Error::File`].
     pub fn greeting(&self) -> Result<Vec<Cmd>, Error> {
         let mut commands = Vec::new();
-        if let Some(password) = self.password()? {
+        let password = self.password()?;
+        if self.username.is_some() || password.is_some() {
             let mut auth = cmd("AUTH");
             if let Some(username) = &self.username {
                 auth.arg(username);
             }
-            auth.arg(password);
+            // A user who needs no password is believed with any.
+            auth.arg(password.unwrap_or_default());
             commands.push(auth);
         }
         if self.database != 0 {

@@ -202,11 +202,12 @@ fn words(error: &rustls::Error) -> Error {
             | Alert::CertificateExpired
             | Alert::CertificateRevoked
             | Alert::CertificateUnknown
+            | Alert::DecryptError
             | Alert::UnknownCA
             | Alert::UnsupportedCertificate => "the server refuses the client certificate",
             Alert::HandshakeFailure => "the server refuses the handshake: it may demand a client certificate",
             Alert::ProtocolVersion => "no version of TLS in common",
-            _ => "the server ended it with an alert",
+            _ => return Error::Tls(format!("the server ended it with the alert {alert:?}")),
         },
         rustls::Error::InvalidMessage(_) => "the server does not speak TLS",
         rustls::Error::PeerIncompatible(_) => "nothing in common with the server's TLS",
