@@ -6,6 +6,7 @@
 //! nothing stays when the tests end, however they end.
 
 mod account;
+mod certificates;
 mod corpus;
 mod database;
 mod directory;
@@ -19,6 +20,7 @@ mod session;
 mod stand;
 mod wait;
 
+pub use crate::certificates::{Authority, Certificate, Valid};
 pub use crate::corpus::{Generator, Metric, Source, braces, brackets, digits17};
 pub use crate::database::{Database, Stats};
 pub use crate::directory::Directory;
@@ -27,7 +29,7 @@ pub use crate::installation::Installation;
 pub use crate::pgbouncer::Pgbouncer;
 pub use crate::plain::{Row, assert_same, ids};
 pub use crate::postgres::{Postgres, Setup, Stop};
-pub use crate::redis::Redis;
+pub use crate::redis::{Redis, free_port};
 pub use crate::session::{Failure, Notice, Session};
 pub use crate::stand::Stand;
 pub use crate::wait::{PATIENCE, until};

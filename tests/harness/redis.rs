@@ -183,7 +183,7 @@ impl Drop for Redis {
 
 /// A port of 127.0.0.1 that nobody listened on a moment ago, below the range that the system gives to outgoing
 /// connections: there another test's connection could take it before Redis does.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = (std::process::id() % 1000) as u16 * 12;

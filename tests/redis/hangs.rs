@@ -80,7 +80,7 @@ fn interrupted(stand: &Stand, end: &str) -> (harness::Failure, Duration) {
 }
 
 /// Whether a backend is in a statement and waits for something that is no lock.
-fn waits(session: &mut Session, pid: i64) -> bool {
+pub fn waits(session: &mut Session, pid: i64) -> bool {
     session.number(&format!(
         "SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND state = 'active' AND wait_event IS NOT NULL \
          AND wait_event_type NOT IN ('Lock', 'LWLock', 'IO')"

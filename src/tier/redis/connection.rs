@@ -14,8 +14,12 @@ use vcache_core::resp::{ReplyError, frame_length};
 /// Why Redis could not be used. It shows no secret: what a server or a library says is shown only where it cannot hold one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// The URL is none, or of a scheme that is not supported.
-    Url,
+    /// The URL cannot be used, and why.
+    Url(&'static str),
+    /// What the file that this setting names is or lacks.
+    File(&'static str, &'static str),
+    /// TLS could not be agreed on, or was broken.
+    Tls(String),
     /// The host's name has no address.
     Address(String),
     /// The deadline has passed.
@@ -37,7 +41,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url => f.write_str("it is not a URL of the form redis://user:password@host:port/database"),
+            Self::Url(why) => write!(f, "{why}"),
+            Self::File(setting, why) => write!(f, "the file of {setting} {why}"),
+            Self::Tls(why) => write!(f, "TLS: {why}"),
             Self::Address(why) => write!(f, "no address: {why}"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Closed => f.write_str("connection closed"),
@@ -59,40 +65,39 @@ pub struct Connection {
     transport: Transport,
     /// What has been received and not yet been parsed.
     received: Vec<u8>,
+    /// When the last reply came.
+    used: Instant,
 }
 
 impl Connection {
-    /// Connects and greets, all within `timeout`.
+    /// Connects and greets.
     ///
     /// # Errors
     /// Any [`Error`].
-    pub fn open(endpoint: &Endpoint, timeout: Duration) -> Result<Self, Error> {
-        let deadline = Instant::now() + timeout;
-        let transport = Transport::connect(&endpoint.address, deadline)?;
-        let mut connection = Self { transport, received: Vec::new() };
-        for command in endpoint.greeting() {
-            connection.run_until(&command.get_packed_command(), 0, deadline)?;
+    pub fn open(endpoint: &Endpoint, deadline: Instant) -> Result<Self, Error> {
+        let greeting = endpoint.greeting()?;
+        let transport = Transport::connect(endpoint, deadline)?;
+        let mut connection = Self { transport, received: Vec::new(), used: Instant::now() };
+        for command in greeting {
+            connection.run(&command.get_packed_command(), 0, deadline)?;
         }
         Ok(connection)
     }
 
-    /// The connection, if nothing has come on it since the last reply.
-    pub fn quiet(mut self) -> Option<Self> {
-        self.transport.is_quiet().then_some(self)
+    /// The connection, if nothing has come on it since the last reply, which was less than this ago.
+    pub fn quiet(mut self, idle: Duration) -> Option<Self> {
+        (self.used.elapsed() < idle && self.transport.is_quiet()).then_some(self)
     }
 
-    /// Sends a packed command and gives its reply, within `timeout`. A bulk string in it has `most` bytes at most.
+    /// Sends a packed command and gives its reply. A bulk string in it has `most` bytes at most.
     ///
     /// # Errors
     /// Any [`Error`]; the connection is then to be dropped.
-    pub fn run(&mut self, command: &[u8], most: usize, timeout: Duration) -> Result<Value, Error> {
-        self.run_until(command, most, Instant::now() + timeout)
-    }
-
-    fn run_until(&mut self, command: &[u8], most: usize, deadline: Instant) -> Result<Value, Error> {
+    pub fn run(&mut self, command: &[u8], most: usize, deadline: Instant) -> Result<Value, Error> {
         self.transport.send(command, deadline)?;
         let value = parse_redis_value(self.receive(most.max(SMALL), deadline)?).map_err(|_| Error::Unexpected)?;
         self.received.clear();
+        self.used = Instant::now();
         match value {
             Value::ServerError(error) => Err(Error::Refused(error.code().to_owned())),
             value => Ok(value),

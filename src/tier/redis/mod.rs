@@ -6,16 +6,17 @@
 
 mod connection;
 mod endpoint;
+mod files;
 mod resolve;
+mod tls;
 mod transport;
 
 use super::{Existing, Failure, Lookup, Store};
-use crate::settings;
+use crate::settings::{self, RedisAccess};
 use ::redis::{Cmd, Value, cmd};
 use connection::{Connection, Error};
 use endpoint::Endpoint;
 use std::cell::RefCell;
-use std::ffi::CString;
 use std::fmt::Display;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
@@ -27,7 +28,7 @@ use vcache_core::resp::ReplyError;
 /// raised in the middle, leaves nothing behind that owes a reply.
 #[derive(Default)]
 struct State {
-    url: CString,
+    access: RedisAccess,
     endpoint: Option<Result<Rc<Endpoint>, Error>>,
     connection: Option<Connection>,
     failing: bool,
@@ -103,17 +104,17 @@ fn name(key: impl Display) -> Vec<u8> {
 
 /// Runs one command; `None` when Redis is off. A bulk reply holds `most` bytes at most.
 fn run(command: &Cmd, most: usize) -> Option<Result<Value, Error>> {
-    let url = settings::redis_url();
-    if url.is_empty() {
+    let access = settings::redis_access();
+    if access.url.is_empty() {
         return None;
     }
     let (endpoint, open) = STATE.with(|state| {
         let mut state = state.borrow_mut();
-        if state.url != url || state.endpoint.is_none() {
-            // The setting was reloaded: nothing of the old server is used any more.
+        if state.access != access || state.endpoint.is_none() {
+            // A setting was reloaded: nothing of the old server is used any more.
             *state = State {
-                endpoint: Some(Endpoint::parse(&url).map(Rc::new)),
-                url,
+                endpoint: Some(Endpoint::parse(&access).map(Rc::new)),
+                access,
                 connection: None,
                 failing: state.failing,
             };
@@ -142,17 +143,20 @@ fn run_on(
     most: usize,
 ) -> Result<(Value, Connection), Error> {
     let packed = command.get_packed_command();
-    let timeout = settings::redis_timeout();
+    // One deadline for all of it, and one for each part: a connection that turns out to be closed only after a wait has taken
+    // its time from what comes next.
+    let (connecting, running) = (settings::redis_connect_timeout(), settings::redis_timeout());
+    let last = Instant::now() + connecting + running;
     // What has come unasked would be taken for the reply to what is sent next.
-    if let Some(mut connection) = open.and_then(Connection::quiet) {
-        match connection.run(&packed, most, timeout) {
+    if let Some(mut connection) = open.and_then(|open| open.quiet(settings::redis_idle_timeout())) {
+        match connection.run(&packed, most, Instant::now() + running) {
             // The other end had closed it before the command came: no reply is owed, and the command may be said again.
             Err(Error::Closed) => {}
             result => return result.map(|value| (value, connection)),
         }
     }
-    let mut connection = Connection::open(endpoint, settings::redis_connect_timeout())?;
-    connection.run(&packed, most, timeout).map(|value| (value, connection))
+    let mut connection = Connection::open(endpoint, last.min(Instant::now() + connecting))?;
+    connection.run(&packed, most, last.min(Instant::now() + running)).map(|value| (value, connection))
 }
 
 /// Ends the connection, if there is one.
