@@ -1,6 +1,7 @@
 //! vcache and Redis: whatever becomes of Redis, a search answers, and answers right.
 
 mod access;
+mod breaker;
 mod entries;
 mod faults;
 mod hangs;
@@ -24,4 +25,12 @@ fn assert_searches(session: &mut Session, source: &Source, seeds: impl IntoItera
             "{found:?}"
         );
     }
+}
+
+/// Whether a backend is in a statement and waits for something that is no lock.
+fn waits(session: &mut Session, pid: i64) -> bool {
+    session.number(&format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND state = 'active' AND wait_event IS NOT NULL \
+         AND wait_event_type NOT IN ('Lock', 'LWLock', 'IO')"
+    )) == 1
 }
