@@ -4,7 +4,10 @@ mod access;
 mod breaker;
 mod entries;
 mod faults;
+mod flush;
 mod hangs;
+mod lies;
+mod sharing;
 
 use harness::{Database, Session, Source};
 
