@@ -40,7 +40,7 @@ impl Redis {
         redis
     }
 
-    /// Starts a stopped server, on the same port and socket, empty.
+    /// Starts a stopped server, on the same port and socket, with what it has saved.
     pub fn start_again(&self) {
         let mut command = account::command(Path::new("redis-server"));
         command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
@@ -67,6 +67,20 @@ impl Redis {
         child.kill().expect("kill of redis-server");
         child.wait().expect("wait for redis-server");
         self.directory.forget();
+    }
+
+    /// Ends it as its administrator does, with all it holds written to its file, which it reads when it is started again.
+    pub fn save_and_stop(&self) {
+        let _: redis::RedisResult<()> = redis::cmd("SHUTDOWN").arg("SAVE").query(&mut self.connection(0));
+        let mut child = self.process().take().expect("a running Redis");
+        assert!(child.wait().expect("wait for redis-server").success());
+        self.directory.forget();
+    }
+
+    /// Sets one of its parameters.
+    pub fn configure(&self, parameter: &str, value: &str) {
+        let mut connection = self.connection(0);
+        let _: () = redis::cmd("CONFIG").arg(&["SET", parameter, value]).query(&mut connection).expect("CONFIG SET");
     }
 
     /// Makes it hang: the system accepts connections for it, and it never answers.

@@ -1,11 +1,15 @@
 //! vcache and Redis: whatever becomes of Redis, a search answers, and answers right.
 
 mod access;
+mod breaker;
 mod entries;
 mod faults;
+mod flush;
 mod hangs;
 mod idle;
+mod lies;
 mod password_file;
+mod sharing;
 mod tls;
 mod tls_files;
 
@@ -56,4 +60,12 @@ fn assert_up(database: &Database, session: &mut Session, source: &Source) {
     assert_searches(session, source, [1, 1]);
     let after = database.stats("docs");
     assert!(after.hits > before.hits, "{before:?} {after:?}");
+}
+
+/// Whether a backend is in a statement and waits for something that is no lock.
+fn waits(session: &mut Session, pid: i64) -> bool {
+    session.number(&format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND state = 'active' AND wait_event IS NOT NULL \
+         AND wait_event_type NOT IN ('Lock', 'LWLock', 'IO')"
+    )) == 1
 }

@@ -9,7 +9,7 @@ use super::transport::Transport;
 use ::redis::{Value, parse_redis_value};
 use std::fmt;
 use std::time::{Duration, Instant};
-use vcache_core::resp::{ReplyError, frame_length};
+use vcache_core::resp::{Bounds, ReplyError, nested_frame_length};
 
 /// Why Redis could not be used. It shows no secret: what a server or a library says is shown only where it cannot hold one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub enum Error {
     Unexpected,
     /// The server refused the command with this code, such as NOAUTH.
     Refused(String),
+    /// It has failed so often that it is not asked for a while.
+    LeftAlone,
 }
 
 impl fmt::Display for Error {
@@ -52,14 +54,15 @@ impl fmt::Display for Error {
             Self::Reply(error) => write!(f, "{error}"),
             Self::Unexpected => f.write_str("unexpected reply"),
             Self::Refused(code) => write!(f, "refused with {code}"),
+            Self::LeftAlone => f.write_str("left alone after failures"),
         }
     }
 }
 
 impl std::error::Error for Error {}
 
-/// The most that a reply which is no value may take.
-const SMALL: usize = 1024;
+/// What the reply to a greeting may hold.
+const SMALL: Bounds = Bounds::bulk(1024);
 
 pub struct Connection {
     transport: Transport,
@@ -79,7 +82,7 @@ impl Connection {
         let transport = Transport::connect(endpoint, deadline)?;
         let mut connection = Self { transport, received: Vec::new(), used: Instant::now() };
         for command in greeting {
-            connection.run(&command.get_packed_command(), 0, deadline)?;
+            connection.run(&command.get_packed_command(), &SMALL, deadline)?;
         }
         Ok(connection)
     }
@@ -89,25 +92,25 @@ impl Connection {
         (self.used.elapsed() < idle && self.transport.is_quiet()).then_some(self)
     }
 
-    /// Sends a packed command and gives its reply. A bulk string in it has `most` bytes at most.
+    /// Sends a packed command and gives its reply.
     ///
     /// # Errors
     /// Any [`Error`]; the connection is then to be dropped.
-    pub fn run(&mut self, command: &[u8], most: usize, deadline: Instant) -> Result<Value, Error> {
+    pub fn run(&mut self, command: &[u8], bounds: &Bounds, deadline: Instant) -> Result<Value, Error> {
         self.transport.send(command, deadline)?;
-        let value = parse_redis_value(self.receive(most.max(SMALL), deadline)?).map_err(|_| Error::Unexpected)?;
+        let value = parse_redis_value(self.receive(bounds, deadline)?).map_err(|_| Error::Unexpected)?;
         self.received.clear();
         self.used = Instant::now();
         match value {
-            Value::ServerError(error) => Err(Error::Refused(error.code().to_owned())),
+            Value::ServerError(error) => Err(Error::Refused(code(error.code()))),
             value => Ok(value),
         }
     }
 
     /// Exactly one reply.
-    fn receive(&mut self, most: usize, deadline: Instant) -> Result<&[u8], Error> {
+    fn receive(&mut self, bounds: &Bounds, deadline: Instant) -> Result<&[u8], Error> {
         loop {
-            let length = frame_length(&self.received, most).map_err(Error::Reply)?;
+            let length = nested_frame_length(&self.received, bounds).map_err(Error::Reply)?;
             match length {
                 Some(length) if self.received.len() == length => return Ok(&self.received),
                 Some(length) if self.received.len() > length => return Err(Error::Unexpected),
@@ -119,4 +122,10 @@ impl Connection {
             }
         }
     }
+}
+
+/// A refusal's code, if it is one: what else a server says goes into no log.
+fn code(said: &str) -> String {
+    let usual = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    if said.len() <= 32 && said.bytes().all(usual) { said.to_owned() } else { String::from("an error") }
 }
