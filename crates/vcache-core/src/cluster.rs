@@ -31,7 +31,9 @@ fn crc16(bytes: &[u8]) -> u16 {
 pub struct Redirect {
     /// For this one command, which says ASKING first; the slot is not moved yet.
     pub ask: bool,
+    /// Of the command's key.
     pub slot: u16,
+    /// Whom to ask.
     pub target: Target,
 }
 
@@ -40,6 +42,7 @@ pub struct Redirect {
 pub struct Target {
     /// Empty for the host that says so.
     pub host: String,
+    /// Not 0.
     pub port: u16,
 }
 

@@ -1,5 +1,5 @@
-//! Owns whether Redis is asked at all: a breaker for each URL, shared by the whole server (without preload, each backend's own), the
-//! last error that it saw, and what is told of it in the log.
+//! Owns whether Redis is asked at all: a breaker for each URL, or for each node of a cluster, shared by the whole server (without
+//! preload, each backend's own), the last error that it saw, and what is told of it in the log.
 //!
 //! What a failure is, docs/decisions/0004-the-breaker.md says; in short: no answer, half an answer, the wrong answer, or a refusal
 //! to read that is not about the one key. A refusal to write does not keep anybody from reading.
@@ -17,10 +17,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use vcache_core::breaker::{self as core, FAILURES, Permit, State};
+use vcache_core::cluster::Target;
 use vcache_core::resp::ReplyError;
 
-/// URLs share a slot by chance, which only matters when both fail at once.
-const SLOTS: usize = 16;
+/// URLs and nodes share a slot by chance, which only matters when both fail at once.
+const SLOTS: usize = 64;
 
 /// Of an error's text, what is kept.
 const TEXT_BYTES: usize = 100;
@@ -72,7 +73,7 @@ pub enum Purpose {
     Flush,
 }
 
-/// The breaker of one URL.
+/// The breaker of one URL, or of one node of its cluster.
 #[derive(Clone, Copy)]
 pub struct Breaker {
     slot: &'static Slot,
@@ -80,27 +81,29 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    pub fn of(url: &CStr) -> Self {
+    pub fn of(url: &CStr, node: Option<&Target>) -> Self {
         let mut hasher = DefaultHasher::new();
-        url.hash(&mut hasher);
+        (url, node).hash(&mut hasher);
         let hash = hasher.finish();
         let slots = SHARED.slots().unwrap_or(&OWN);
         let slot = slots.get(hash as usize % SLOTS).unwrap_or(&OWN[0]);
         Self { slot, hash }
     }
 
-    /// Leave to ask, or `None` while Redis is to be left alone. `server` is its address, for the log.
-    pub fn admit(self, server: impl FnOnce() -> String) -> Option<Attempt> {
+    /// Leave to ask, unless Redis is to be left alone. `server` is its address, for the log.
+    ///
+    /// # Errors
+    /// [`Error::LeftAlone`].
+    pub fn admit(self, purpose: Purpose, server: impl FnOnce() -> String) -> Result<Attempt, Error> {
+        // Who asks for it waits for it.
+        if purpose == Purpose::Flush {
+            return Ok(self.attempt(Permit::Ordinary));
+        }
         let permit = self.core().admit(now(), lease());
         if permit != Some(Permit::Ordinary) {
             self.tell(server);
         }
-        permit.map(|permit| self.attempt(permit))
-    }
-
-    /// Leave to ask whatever its state, for who wants to know.
-    pub fn insist(self) -> Attempt {
-        self.attempt(Permit::Ordinary)
+        permit.map(|permit| self.attempt(permit)).ok_or(Error::LeftAlone)
     }
 
     fn attempt(self, permit: Permit) -> Attempt {
@@ -227,7 +230,8 @@ enum Verdict {
 
 fn verdict(purpose: Purpose, error: &Error) -> Verdict {
     match error {
-        // A value of another type, or a key that another node has.
+        // A key that another node has, or a value of another type.
+        Error::Redirected(_) => Verdict::Answered,
         Error::Refused(code) if matches!(code.as_str(), "WRONGTYPE" | "MOVED" | "ASK" | "TRYAGAIN") => {
             Verdict::Answered
         }

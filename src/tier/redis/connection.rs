@@ -9,6 +9,7 @@ use super::transport::Transport;
 use ::redis::{Value, parse_redis_value};
 use std::fmt;
 use std::time::{Duration, Instant};
+use vcache_core::cluster::Redirect;
 use vcache_core::resp::{Bounds, ReplyError, nested_frame_length};
 
 /// Why Redis could not be used. It shows no secret: what a server or a library says is shown only where it cannot hold one.
@@ -36,6 +37,20 @@ pub enum Error {
     Unexpected,
     /// The server refused the command with this code, such as NOAUTH.
     Refused(String),
+    /// The server is a node of a cluster, and the key is another one's.
+    Redirected(Redirect),
+    /// Nodes of a cluster sent the command from one to the next.
+    Circles,
+    /// The servers are to be a cluster's, and are none.
+    NoCluster,
+    /// No node of the cluster has the key's slot.
+    NoOwner,
+    /// The servers are to be sentinels, and are none.
+    NoSentinel,
+    /// The sentinels know no master of this name.
+    NoMaster,
+    /// The server that the sentinels call the master is none.
+    NotMaster,
     /// It has failed so often that it is not asked for a while.
     LeftAlone,
 }
@@ -54,6 +69,14 @@ impl fmt::Display for Error {
             Self::Reply(error) => write!(f, "{error}"),
             Self::Unexpected => f.write_str("unexpected reply"),
             Self::Refused(code) => write!(f, "refused with {code}"),
+            Self::Redirected(Redirect { ask: false, .. }) => f.write_str("refused with MOVED: it is a node of a cluster"),
+            Self::Redirected(_) => f.write_str("refused with ASK: it is a node of a cluster"),
+            Self::Circles => f.write_str("redirected too often"),
+            Self::NoCluster => f.write_str("it is no node of a cluster"),
+            Self::NoOwner => f.write_str("no node of the cluster has the key's slot"),
+            Self::NoSentinel => f.write_str("it is no sentinel"),
+            Self::NoMaster => f.write_str("the sentinels know no master of this name"),
+            Self::NotMaster => f.write_str("it is no master now"),
             Self::LeftAlone => f.write_str("left alone after failures"),
         }
     }
@@ -62,7 +85,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// What the reply to a greeting may hold.
-const SMALL: Bounds = Bounds::bulk(1024);
+pub const SMALL: Bounds = Bounds::bulk(1024);
 
 pub struct Connection {
     transport: Transport,
@@ -95,14 +118,17 @@ impl Connection {
     /// Sends a packed command and gives its reply.
     ///
     /// # Errors
-    /// Any [`Error`]; the connection is then to be dropped.
+    /// Any [`Error`]; the connection is then to be dropped, unless it is [`Error::Redirected`].
     pub fn run(&mut self, command: &[u8], bounds: &Bounds, deadline: Instant) -> Result<Value, Error> {
         self.transport.send(command, deadline)?;
         let value = parse_redis_value(self.receive(bounds, deadline)?).map_err(|_| Error::Unexpected)?;
         self.received.clear();
         self.used = Instant::now();
         match value {
-            Value::ServerError(error) => Err(Error::Refused(code(error.code()))),
+            Value::ServerError(error) => Err(match Redirect::parse(error.code(), error.details().unwrap_or_default()) {
+                Some(redirect) => Error::Redirected(redirect),
+                None => Error::Refused(code(error.code())),
+            }),
             value => Ok(value),
         }
     }

@@ -5,9 +5,11 @@ use super::files;
 use super::tls::Terms;
 use crate::settings::RedisAccess;
 use ::redis::{Cmd, ConnectionAddr, IntoConnectionInfo, cmd};
+use std::ffi::CString;
 use std::fmt;
 use std::path::PathBuf;
 use url::Url;
+use vcache_core::cluster::Target;
 
 /// Where a Redis server is, and who one is there. `Display` shows the first alone.
 #[derive(Clone)]
@@ -40,7 +42,7 @@ impl Endpoint {
             "redis" | "valkey" => (false, &["protocol"]),
             "rediss" | "valkeys" => (true, &["protocol"]),
             "redis+unix" | "valkey+unix" | "unix" => (false, &["db", "user", "pass", "protocol"]),
-            _ => return Err(Error::Url("its scheme is none of redis, rediss and redis+unix")),
+            _ => return Err(Error::Url("its scheme is none of redis, rediss, redis+unix, redis-cluster and redis-sentinel")),
         };
         check_fragment(&url)?;
         check_query(&url, parameters)?;
@@ -70,6 +72,26 @@ impl Endpoint {
             database: redis.db(),
             access: access.clone(),
         })
+    }
+
+    /// Another server, where one is the same.
+    pub fn at(&self, target: &Target) -> Self {
+        let address = Address::Tcp { host: target.host.clone(), port: target.port };
+        Self { address, ..self.clone() }
+    }
+
+    /// The same server, where one is somebody else, whom the password file is not about.
+    pub fn with_user(self, username: Option<String>, password: Option<String>) -> Self {
+        let access = RedisAccess { password_file: CString::default(), ..self.access };
+        Self { username, password, database: 0, access, ..self }
+    }
+
+    /// Where it is, unless that is a socket in the file system.
+    pub fn target(&self) -> Option<Target> {
+        match &self.address {
+            Address::Tcp { host, port } => Target::new(host, *port).filter(|target| !target.host.is_empty()),
+            Address::Unix(_) => None,
+        }
     }
 
     /// Where the server is.

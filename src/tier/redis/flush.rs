@@ -6,9 +6,11 @@
 
 use super::breaker::Purpose;
 use super::connection::Error;
-use super::run;
+use super::route::To;
+use super::{run, with_route};
 use crate::settings;
 use ::redis::{Cmd, Value, cmd};
+use vcache_core::cluster::slot;
 use vcache_core::keyspace;
 use vcache_core::resp::Bounds;
 
@@ -44,19 +46,34 @@ pub fn all() -> Result<u64, Unfreed> {
 }
 
 fn try_all(freed: &mut u64) -> Result<(), Error> {
+    let Some(asked) = with_route(|route| (route.masters(Purpose::Flush), route.is_cluster())) else {
+        return Ok(());
+    };
+    let (masters, is_cluster) = asked;
+    for master in 0..masters? {
+        of_master(To::Master(master), is_cluster, freed)?;
+    }
+    Ok(())
+}
+
+fn of_master(master: To, is_cluster: bool, freed: &mut u64) -> Result<(), Error> {
     let prefix = settings::key_prefix().into_bytes();
     let pattern = keyspace::pattern(&prefix);
     let mut cursor = b"0".to_vec();
     loop {
         let mut scan = cmd("SCAN");
         scan.arg(&cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(STEP);
-        let Some(reply) = ask(&scan, &KEYS)? else {
+        let Some(reply) = ask(master, &scan, KEYS)? else {
             return Ok(());
         };
         let (next, keys) = scanned(reply).ok_or(Error::Unexpected)?;
-        let entries: Vec<_> = keys.into_iter().filter(|key| keyspace::is_entry(&prefix, key)).collect();
-        for step in entries.chunks(STEP) {
-            if let Some(Value::Int(unlinked)) = ask(cmd("UNLINK").arg(step), &Bounds::bulk(0))? {
+        let mut entries: Vec<_> = keys.into_iter().filter(|key| keyspace::is_entry(&prefix, key)).collect();
+        // A cluster takes the keys of one slot at once.
+        let slot = |key: &Vec<u8>| if is_cluster { slot(key) } else { 0 };
+        entries.sort_by_key(slot);
+        let slots = entries.chunk_by(|one, next| slot(one) == slot(next));
+        for step in slots.flat_map(|keys| keys.chunks(STEP)) {
+            if let Some(Value::Int(unlinked)) = ask(master, cmd("UNLINK").arg(step), Bounds::bulk(0))? {
                 *freed += unlinked.unsigned_abs();
             }
         }
@@ -67,8 +84,8 @@ fn try_all(freed: &mut u64) -> Result<(), Error> {
     }
 }
 
-fn ask(command: &Cmd, bounds: &Bounds) -> Result<Option<Value>, Error> {
-    run(command, Purpose::Flush, bounds, |reply| matches!(reply, Value::Int(_) | Value::Array(_))).transpose()
+fn ask(master: To, command: &Cmd, bounds: Bounds) -> Result<Option<Value>, Error> {
+    run(command, master, Purpose::Flush, bounds, |reply| matches!(reply, Value::Int(_) | Value::Array(_))).transpose()
 }
 
 /// The next cursor, and keys.

@@ -1,39 +1,41 @@
-//! Owns tier 2: entries in Redis, by way of one connection per backend, made when it is first needed.
+//! Owns tier 2: entries in Redis, by way of connections of the backend's own, each made when it is first needed.
 //!
 //! Whatever goes wrong closes the connection; the next search makes a new one. A connection that turns out to have been
 //! closed by the other end while it lay idle is made anew once within the same operation. Every command asks the breaker first.
 
 pub mod breaker;
+mod cluster;
 mod connection;
 mod endpoint;
 mod files;
 pub mod flush;
+mod link;
 mod resolve;
+mod route;
+mod sentinel;
 mod tls;
+mod topology;
 mod transport;
 
 use super::{Existing, Failure, Lookup, Store};
 use crate::settings::{self, RedisAccess};
 use ::redis::{Cmd, Value, cmd};
-use breaker::{Breaker, Purpose};
-use connection::{Connection, Error};
-use endpoint::Endpoint;
+use breaker::Purpose;
+use connection::Error;
+use link::Command;
+use route::{Route, To};
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 use vcache_core::key::CacheKey;
 use vcache_core::keyspace;
 use vcache_core::resp::{Bounds, ReplyError};
 
-/// The backend's connection and what it was made from. It is taken out while it is used: an error, or a cancel that is
-/// raised in the middle, leaves nothing behind that owes a reply.
+/// The way to Redis, with the backend's connections, and what it was made from.
 #[derive(Default)]
 struct State {
     access: RedisAccess,
-    endpoint: Option<Result<Rc<Endpoint>, Error>>,
-    breaker: Option<Breaker>,
-    connection: Option<Connection>,
+    route: Option<Route>,
 }
 
 thread_local! {
@@ -43,7 +45,8 @@ thread_local! {
 
 /// The bytes under a key.
 pub fn get(key: CacheKey, most: usize) -> Lookup {
-    match run(cmd("GET").arg(name(key)), Purpose::Read, &Bounds::bulk(most), is_value) {
+    let name = name(key);
+    match run(cmd("GET").arg(&name), To::Key(&name), Purpose::Read, Bounds::bulk(most), is_value) {
         None => Lookup::Off,
         Some(Ok(Value::BulkString(bytes))) => Lookup::Found(bytes),
         Some(Ok(_)) => Lookup::Absent,
@@ -70,9 +73,10 @@ pub enum Health {
 pub fn health() -> Health {
     let started = Instant::now();
     // What a user needs to search, and no more: PING is a right of its own. The key is as good as any.
-    let result = run(cmd("GET").arg(name(CacheKey(0))), Purpose::Read, &Bounds::bulk(0), is_value);
+    let name = name(CacheKey(0));
+    let result = run(cmd("GET").arg(&name), To::Key(&name), Purpose::Read, Bounds::bulk(0), is_value);
     let server = server();
-    let (breaker, last) = STATE.with(|state| match &state.borrow().breaker {
+    let (breaker, last) = STATE.with(|state| match state.borrow().route.as_ref().map(Route::breaker) {
         Some(breaker) => (breaker.to_string(), breaker.last_error()),
         None => Default::default(),
     });
@@ -86,12 +90,13 @@ pub fn health() -> Health {
 
 /// Keeps bytes under a key for this many milliseconds, in one command.
 pub fn put(key: CacheKey, bytes: &[u8], milliseconds: u64, existing: Existing) -> Store {
+    let name = name(key);
     let mut command = cmd("SET");
-    command.arg(name(key)).arg(bytes).arg("PX").arg(milliseconds);
+    command.arg(&name).arg(bytes).arg("PX").arg(milliseconds);
     if existing == Existing::Keep {
         command.arg("NX");
     }
-    match run(&command, Purpose::Write, &Bounds::bulk(0), |reply| matches!(reply, Value::Okay | Value::Nil)) {
+    match run(&command, To::Key(&name), Purpose::Write, Bounds::bulk(0), |reply| matches!(reply, Value::Okay | Value::Nil)) {
         None => Store::Off,
         Some(Ok(Value::Okay)) => Store::Stored,
         Some(Ok(_)) => Store::Kept,
@@ -107,79 +112,34 @@ fn name(key: CacheKey) -> Vec<u8> {
 /// Runs one command; `None` when Redis is off. A reply that does not fit the command is an error.
 fn run(
     command: &Cmd,
+    to: To,
     purpose: Purpose,
-    bounds: &Bounds,
-    fits: impl Fn(&Value) -> bool,
+    bounds: Bounds,
+    fits: fn(&Value) -> bool,
 ) -> Option<Result<Value, Error>> {
+    with_route(|route| route.run(purpose, to, &Command::new(command, bounds, fits)))
+}
+
+/// `None` when Redis is off.
+fn with_route<T>(ask: impl FnOnce(&mut Route) -> T) -> Option<T> {
     let access = settings::redis_access();
     if access.url.is_empty() {
         return None;
     }
-    let (endpoint, breaker) = STATE.with(|state| {
+    // A cancel that is raised in here gives the borrow back.
+    STATE.with(|state| {
         let mut state = state.borrow_mut();
-        if state.access != access || state.endpoint.is_none() {
+        if state.access != access || state.route.is_none() {
             // A setting was reloaded: nothing of the old server is used any more.
-            *state = State {
-                endpoint: Some(Endpoint::parse(&access).map(Rc::new)),
-                breaker: Some(Breaker::of(&access.url)),
-                access,
-                connection: None,
-            };
+            *state = State { route: Some(Route::of(&access)), access };
         }
-        (state.endpoint.clone(), state.breaker)
-    });
-    let (endpoint, breaker) = endpoint.zip(breaker)?;
-    let attempt = match purpose {
-        Purpose::Read | Purpose::Write => breaker.admit(server),
-        // Who asks for it waits for it.
-        Purpose::Flush => Some(breaker.insist()),
-    };
-    let Some(attempt) = attempt else {
-        return Some(Err(Error::LeftAlone));
-    };
-    let open = STATE.with(|state| state.borrow_mut().connection.take());
-    let result = endpoint.and_then(|endpoint| {
-        let (value, connection) = run_on(&endpoint, open, command, bounds)?;
-        // No reply to this command: whose it is cannot be known, and the connection goes.
-        if !fits(&value) {
-            return Err(Error::Unexpected);
-        }
-        STATE.with(|state| state.borrow_mut().connection = Some(connection));
-        Ok(value)
-    });
-    attempt.ended(purpose, &result, server);
-    Some(result)
-}
-
-fn run_on(
-    endpoint: &Endpoint,
-    open: Option<Connection>,
-    command: &Cmd,
-    bounds: &Bounds,
-) -> Result<(Value, Connection), Error> {
-    let packed = command.get_packed_command();
-    // One deadline for all of it, and one for each part: a connection that turns out to be closed only after a wait has taken
-    // its time from what comes next.
-    let (connecting, running) = (settings::redis_connect_timeout(), settings::redis_timeout());
-    let last = Instant::now() + connecting + running;
-    // What has come unasked would be taken for the reply to what is sent next.
-    if let Some(mut connection) = open.and_then(|open| open.quiet(settings::redis_idle_timeout())) {
-        match connection.run(&packed, bounds, Instant::now() + running) {
-            // The other end had closed it before the command came: no reply is owed, and the command may be said again.
-            Err(Error::Closed) => {}
-            result => return result.map(|value| (value, connection)),
-        }
-    }
-    let mut connection = Connection::open(endpoint, last.min(Instant::now() + connecting))?;
-    connection.run(&packed, bounds, last.min(Instant::now() + running)).map(|value| (value, connection))
-}
-
-/// The server's address as it may be shown.
-fn server() -> String {
-    STATE.with(|state| match &state.borrow().endpoint {
-        Some(Ok(endpoint)) => endpoint.to_string(),
-        _ => String::from("vcache.redis_url"),
+        state.route.as_mut().map(ask)
     })
+}
+
+/// The servers' addresses as they may be shown.
+fn server() -> String {
+    STATE.with(|state| state.borrow().route.as_ref().map_or_else(String::new, Route::to_string))
 }
 
 fn failure(error: &Error) -> Failure {
