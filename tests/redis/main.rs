@@ -2,6 +2,7 @@
 
 mod access;
 mod breaker;
+mod cluster;
 mod entries;
 mod faults;
 mod flush;
@@ -9,6 +10,7 @@ mod hangs;
 mod idle;
 mod lies;
 mod password_file;
+mod sentinel;
 mod sharing;
 mod tls;
 mod tls_files;
