@@ -165,7 +165,7 @@ pub fn define() {
     guc::define_string(
         c"vcache.redis_url",
         c"Sets where Redis is.",
-        c"The default is what REDIS_HOST, REDIS_PORT, REDIS_PASSWORD and REDIS_DB of the server's environment say, else redis://127.0.0.1:6379/0. Forms: redis://user:password@host:port/database, rediss:// for TLS, and redis+unix:///path?db=0. Empty turns Redis off.",
+        c"The default is what REDIS_HOST, REDIS_PORT, REDIS_PASSWORD and REDIS_DB of the server's environment say, else redis://127.0.0.1:6379/0. Forms: redis://user:password@host:port/database, rediss:// for TLS, redis+unix:///path?db=0, redis-cluster://host:port,host:port and redis-sentinel://host:port,host:port/master. Empty turns Redis off.",
         &REDIS_URL,
         environment::redis_url(),
         GucContext::Sighup,

@@ -183,8 +183,9 @@ impl<'url> Several<'url> {
         let mut others = form_urlencoded::Serializer::new(String::new());
         for (name, value) in form_urlencoded::parse(self.query.as_bytes()) {
             match name.as_ref() {
-                "sentinel_username" => username = Some(value.into_owned()),
-                "sentinel_password" => password = Some(value.into_owned()),
+                "sentinel_username" if username.is_none() => username = Some(value.into_owned()),
+                "sentinel_password" if password.is_none() => password = Some(value.into_owned()),
+                // Unknown here; refused there if it is there.
                 _ => _ = others.append_pair(&name, &value),
             }
         }
