@@ -69,7 +69,9 @@ impl fmt::Display for Error {
             Self::Reply(error) => write!(f, "{error}"),
             Self::Unexpected => f.write_str("unexpected reply"),
             Self::Refused(code) => write!(f, "refused with {code}"),
-            Self::Redirected(Redirect { ask: false, .. }) => f.write_str("refused with MOVED: it is a node of a cluster"),
+            Self::Redirected(Redirect { ask: false, .. }) => {
+                f.write_str("refused with MOVED: it is a node of a cluster")
+            }
             Self::Redirected(_) => f.write_str("refused with ASK: it is a node of a cluster"),
             Self::Circles => f.write_str("redirected too often"),
             Self::NoCluster => f.write_str("it is no node of a cluster"),
@@ -125,10 +127,12 @@ impl Connection {
         self.received.clear();
         self.used = Instant::now();
         match value {
-            Value::ServerError(error) => Err(match Redirect::parse(error.code(), error.details().unwrap_or_default()) {
-                Some(redirect) => Error::Redirected(redirect),
-                None => Error::Refused(code(error.code())),
-            }),
+            Value::ServerError(error) => {
+                Err(match Redirect::parse(error.code(), error.details().unwrap_or_default()) {
+                    Some(redirect) => Error::Redirected(redirect),
+                    None => Error::Refused(code(error.code())),
+                })
+            }
             value => Ok(value),
         }
     }

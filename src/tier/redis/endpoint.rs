@@ -42,7 +42,11 @@ impl Endpoint {
             "redis" | "valkey" => (false, &["protocol"]),
             "rediss" | "valkeys" => (true, &["protocol"]),
             "redis+unix" | "valkey+unix" | "unix" => (false, &["db", "user", "pass", "protocol"]),
-            _ => return Err(Error::Url("its scheme is none of redis, rediss, redis+unix, redis-cluster and redis-sentinel")),
+            _ => {
+                return Err(Error::Url(
+                    "its scheme is none of redis, rediss, redis+unix, redis-cluster and redis-sentinel",
+                ));
+            }
         };
         check_fragment(&url)?;
         check_query(&url, parameters)?;

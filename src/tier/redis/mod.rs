@@ -96,7 +96,9 @@ pub fn put(key: CacheKey, bytes: &[u8], milliseconds: u64, existing: Existing) -
     if existing == Existing::Keep {
         command.arg("NX");
     }
-    match run(&command, To::Key(&name), Purpose::Write, Bounds::bulk(0), |reply| matches!(reply, Value::Okay | Value::Nil)) {
+    match run(&command, To::Key(&name), Purpose::Write, Bounds::bulk(0), |reply| {
+        matches!(reply, Value::Okay | Value::Nil)
+    }) {
         None => Store::Off,
         Some(Ok(Value::Okay)) => Store::Stored,
         Some(Ok(_)) => Store::Kept,

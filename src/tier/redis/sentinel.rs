@@ -47,7 +47,9 @@ impl Sentinels {
         let mut link = Link::new(self.template.at(&target));
         let role = link.run(&[&Command::new(&cmd("ROLE"), ROLE, |reply| matches!(reply, Value::Array(_)))], deadlines);
         let result = role.and_then(|role| match &role {
-            Value::Array(parts) if matches!(parts.first(), Some(Value::BulkString(role)) if role == b"master") => Ok(()),
+            Value::Array(parts) if matches!(parts.first(), Some(Value::BulkString(role)) if role == b"master") => {
+                Ok(())
+            }
             _ => Err(Error::NotMaster),
         });
         let link = self.master.insert(link);

@@ -30,7 +30,7 @@ pub fn ask(link: &mut Link, deadlines: &Deadlines) -> Result<Vec<Range>, Error> 
     })?;
     let host = link.endpoint.target().map(|target| target.host).unwrap_or_default();
     let Value::Array(ranges) = reply else { return Err(Error::Unexpected) };
-    let ranges = ranges.iter().filter_map(|range| read(range, &host).transpose()).collect();
+    let ranges: Result<_, _> = ranges.iter().filter_map(|range| read(range, &host).transpose()).collect();
     if ranges.is_err() {
         link.close();
     }
@@ -52,6 +52,7 @@ fn read(range: &Value, said_by: &str) -> Result<Option<Range>, Error> {
         Value::Nil => "",
         _ => return Err(Error::Unexpected),
     };
-    let master = u16::try_from(*port).ok().and_then(|port| Target::new(host, port)).map(|target| target.said_by(said_by));
+    let master =
+        u16::try_from(*port).ok().and_then(|port| Target::new(host, port)).map(|target| target.said_by(said_by));
     Ok(master.map(|master| Range { slots, master }))
 }
