@@ -286,7 +286,7 @@ fn redirections_in_circles_end() {
         ("to the same host", |command, port| moved(command, "", port)),
         ("by two names", |command, port| {
             static COUNT: AtomicU64 = AtomicU64::new(0);
-            let host = if COUNT.fetch_add(1, Ordering::Relaxed) % 2 == 0 { "localhost" } else { "127.0.0.1" };
+            let host = if COUNT.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) { "localhost" } else { "127.0.0.1" };
             moved(command, host, port)
         }),
         ("asking", |command, port| {

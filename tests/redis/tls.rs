@@ -248,7 +248,7 @@ fn a_handshake_that_hangs_can_be_cancelled() {
     let start = Instant::now();
     let failure = std::thread::scope(|scope| {
         let searching = scope.spawn(move || session.fails(&format!("SELECT * FROM vcache_search('docs', '{query}')")));
-        until("the search waits for Redis", || crate::hangs::waits(&mut other, pid));
+        until("the search waits for Redis", || crate::waits(&mut other, pid));
         assert_eq!(other.value(&format!("SELECT pg_cancel_backend({pid})")), "t");
         searching.join().expect("thread")
     });
