@@ -1,7 +1,7 @@
 # The commands for people; each is a script in scripts/. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test lint bench install clean
+.PHONY: help demo stop test deep lint bench install clean
 # cargo would take make's job server for its own.
 unexport MAKEFLAGS
 
@@ -16,6 +16,9 @@ stop: ## end the demo's servers
 
 test: ## run every test; T=name: only those in tests/name*, or else those named so; ENGINE=name: only with it; ARGS=…: for the test programs
 	@scripts/test.sh
+
+deep: ## fuzz and check vcache-core for hours, with nightly Rust; RUNS=n: inputs for each fuzz target
+	@scripts/deep.sh
 
 lint: ## check the formatting, the code and the scripts
 	@scripts/lint.sh

@@ -10,7 +10,7 @@ what="vcache${1:+ with its pg_tests}"
 
 # cargo keeps one library, and compiles it anew whenever the other of the two is asked for: whether that is needed is for us to know.
 sources() {
-    find Cargo.toml Cargo.lock vcache.control src sql crates -type f -print0 |
+    find Cargo.toml Cargo.lock vcache.control src sql crates -name fuzz -prune -o -type f -print0 |
         LC_ALL=C sort -z | xargs -0 sha256sum
     rustc --version
     pg_version

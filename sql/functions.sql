@@ -93,6 +93,11 @@ LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'vcache_invalidate';
 
+-- Frees the entries in Redis, all that stand under vcache.key_prefix; how many there were.
+CREATE FUNCTION @extschema@.vcache_flush() RETURNS bigint
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'vcache_flush';
+
 -- How the parts are: status ok, degraded, down or off. It asks Redis.
 CREATE FUNCTION @extschema@.vcache_health(OUT component text, OUT status text, OUT detail text) RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 3 COST 1000

@@ -7,3 +7,4 @@ TO PUBLIC;
 
 REVOKE ALL ON @extschema@.vcache_secret FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.vcache_stats_reset(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.vcache_flush() FROM PUBLIC;

@@ -1,6 +1,7 @@
 //! Owns every error that vcache raises itself: its SQLSTATE, its words, its cure. The one place where an error of the extension
 //! becomes one of PostgreSQL.
 
+use crate::tier::redis::flush::Unfreed;
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys::panic::ErrorReport};
 use vcache_core::vector::VectorError;
 
@@ -92,6 +93,7 @@ pub enum Error {
     },
     SearchSetting(String),
     StatisticsNeedPreload,
+    Flush(Unfreed),
 }
 
 impl Error {
@@ -312,6 +314,17 @@ impl Error {
                 "vcache must be loaded via shared_preload_libraries to keep statistics".into(),
                 "Add vcache to shared_preload_libraries and restart the server.",
             ),
+            // Not of class 08: to drivers that would say that their own connection is gone.
+            Self::Flush(Unfreed { why, forbidden, freed }) => {
+                let cure = if forbidden {
+                    "A user of Redis' needs the commands SCAN and UNLINK for it: ACL SETUSER name +scan +unlink."
+                } else {
+                    "SELECT * FROM vcache_health() tells how Redis is. Called again, it goes on with what is left."
+                };
+                let detail = format!("{freed} entries were freed before.");
+                let message = format!("could not free the entries in Redis: {why}");
+                (Code::ERRCODE_SYSTEM_ERROR, message, Some(detail), Some(cure.into()))
+            }
         }
     }
 }

@@ -46,7 +46,7 @@ fn row(call: &Call) -> Result<[Value; 7], Error> {
         Err(miss) => {
             let reason = match looked.failure {
                 Some(_) if miss != Miss::Unreachable => "what stands under this key is not an entry",
-                None if settings::redis_url().is_empty() => "vcache.redis_url is empty",
+                None if settings::redis_access().url.is_empty() => "vcache.redis_url is empty",
                 _ => Miss::reason(miss),
             };
             [text("miss"), NULL, text(reason), NULL, NULL, key, parts]

@@ -1,4 +1,4 @@
-//! Owns `vcache_health`: how the parts are, in plain words. It asks Redis, and shows nothing of a password; where Redis is, it shows to
+//! Owns `vcache_health`: how the parts are, in plain words. It asks Redis unless the breaker is open, and shows nothing of a password; where Redis is, it shows to
 //! those alone who may see the setting.
 
 use crate::engine;
@@ -32,10 +32,10 @@ fn redis() -> (&'static str, String) {
     let named = |server| if access::may_see_all_settings() { server } else { String::from("Redis") };
     match redis::health() {
         Health::Off => ("off", "vcache.redis_url is empty".into()),
-        Health::Ok { server, took } => {
-            ("ok", format!("{} answers in {:.2} ms", named(server), took.as_secs_f64() * 1000.0))
+        Health::Ok { server, took, breaker } => {
+            ("ok", format!("{} answers in {:.2} ms; {breaker}", named(server), took.as_secs_f64() * 1000.0))
         }
-        Health::Down { server, why } => ("down", format!("{}: {why}", named(server))),
+        Health::Down { server, why, breaker } => ("down", format!("{}: {why}; {breaker}", named(server))),
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `key.rs`, `vector.rs` | what names an entry; the vector in a call |
 //! | `access.rs` | who may see what |
 //! | `explain.rs`, `health.rs` | what a search would do and why; how the parts are |
+//! | `flush.rs` | freeing the tiers' memory |
 //! | `outcome.rs`, `stats.rs` | how a search can end; counters |
 //! | `settings.rs`, `error.rs` | settings, errors |
 //! | `pg/` | everything that Rust cannot check |
@@ -20,6 +21,7 @@ mod access;
 mod engine;
 mod error;
 mod explain;
+mod flush;
 mod health;
 mod key;
 mod namespace;
@@ -48,5 +50,6 @@ pub extern "C-unwind" fn _PG_init() {
     settings::define();
     if pg::shmem::is_preloading() {
         stats::request();
+        tier::redis::breaker::request();
     }
 }

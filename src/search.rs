@@ -168,6 +168,7 @@ impl Query<'_> {
             Lookup::Unusable => miss(Miss::Cold, Some(Failure::Broken)),
             Lookup::Absent | Lookup::Off => miss(Miss::Cold, None),
             Lookup::Failed(failure) => miss(Miss::Unreachable, Some(failure)),
+            Lookup::LeftAlone => miss(Miss::Unreachable, None),
         }
     }
 
@@ -263,7 +264,7 @@ fn store(header: &Header<'_>, answer: &Answer, secret: &Secret, counters: Counte
     let existing = if time::is_current_reader() { Existing::Replace } else { Existing::Keep };
     match redis::put(header.key, &bytes, milliseconds, existing) {
         Store::Stored => counters.count(Counter::Stores),
-        Store::Kept | Store::Off => {}
+        Store::Kept | Store::Off | Store::LeftAlone => {}
         Store::Failed(failure) => counters.count_failure(failure),
     }
 }

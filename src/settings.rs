@@ -16,6 +16,11 @@ static TRACK_TIMING: GucSetting<bool> = GucSetting::<bool>::new(true);
 static STATS_MAX: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static MAX_ENTRY_SIZE: GucSetting<i32> = GucSetting::<i32>::new(256);
 static REDIS_URL: AtomicPtr<c_char> = AtomicPtr::new(std::ptr::null_mut());
+static REDIS_PASSWORD_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static REDIS_TLS_CA_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static REDIS_TLS_CERT_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static REDIS_TLS_KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static REDIS_IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300);
 static REDIS_CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(100);
 static REDIS_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(50);
 static KEY_PREFIX: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"vcache"));
@@ -55,9 +60,33 @@ pub fn max_entry_size() -> usize {
     MAX_ENTRY_SIZE.get().unsigned_abs() as usize * 1024
 }
 
-/// Where Redis is; empty for nowhere. It may hold a password: never show it.
-pub fn redis_url() -> CString {
-    guc::string(&REDIS_URL)
+/// Where Redis is, and how one gets in. The URL is empty for nowhere; it may hold a password: never show it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct RedisAccess {
+    pub url: CString,
+    pub password_file: CString,
+    pub tls_ca_file: CString,
+    pub tls_cert_file: CString,
+    pub tls_key_file: CString,
+}
+
+/// See [`RedisAccess`]; a file that is not set has an empty name.
+pub fn redis_access() -> RedisAccess {
+    RedisAccess {
+        url: guc::string(&REDIS_URL),
+        password_file: REDIS_PASSWORD_FILE.get().unwrap_or_default(),
+        tls_ca_file: REDIS_TLS_CA_FILE.get().unwrap_or_default(),
+        tls_cert_file: REDIS_TLS_CERT_FILE.get().unwrap_or_default(),
+        tls_key_file: REDIS_TLS_KEY_FILE.get().unwrap_or_default(),
+    }
+}
+
+/// How long a connection may lie idle and still be used.
+pub fn redis_idle_timeout() -> Duration {
+    match REDIS_IDLE_TIMEOUT.get().unsigned_abs() {
+        0 => Duration::MAX,
+        seconds => Duration::from_secs(u64::from(seconds)),
+    }
 }
 
 /// The deadline of connecting, greeting included.
@@ -136,16 +165,54 @@ pub fn define() {
     guc::define_string(
         c"vcache.redis_url",
         c"Sets where Redis is.",
-        c"The default is what REDIS_HOST, REDIS_PORT, REDIS_PASSWORD and REDIS_DB of the server's environment say, else redis://127.0.0.1:6379/0. Forms: redis://user:password@host:port/database and redis+unix:///path?db=0. Empty turns Redis off.",
+        c"The default is what REDIS_HOST, REDIS_PORT, REDIS_PASSWORD and REDIS_DB of the server's environment say, else redis://127.0.0.1:6379/0. Forms: redis://user:password@host:port/database, rediss:// for TLS, redis+unix:///path?db=0, redis-cluster://host:port,host:port and redis-sentinel://host:port,host:port/master. Empty turns Redis off.",
         &REDIS_URL,
         environment::redis_url(),
         GucContext::Sighup,
         GucFlags::SUPERUSER_ONLY,
     );
+    for (name, short, long, setting) in [
+        (
+            c"vcache.redis_password_file",
+            c"Sets the file that holds the password for Redis.",
+            c"One line, read for each new connection, that goes before a password in the URL. The file must be the server's or root's, and closed to others. The default is empty: none.",
+            &REDIS_PASSWORD_FILE,
+        ),
+        (
+            c"vcache.redis_tls_ca_file",
+            c"Sets the file with the certificates of the authorities that Redis' certificate may come from.",
+            c"The default is empty: those of the system. It is read for each new connection by TLS (rediss://).",
+            &REDIS_TLS_CA_FILE,
+        ),
+        (
+            c"vcache.redis_tls_cert_file",
+            c"Sets the file with the certificate that vcache shows to Redis.",
+            c"The default is empty: none. It is read for each new connection by TLS (rediss://).",
+            &REDIS_TLS_CERT_FILE,
+        ),
+        (
+            c"vcache.redis_tls_key_file",
+            c"Sets the file with the private key of vcache.redis_tls_cert_file.",
+            c"The default is empty: none. The file must be the server's or root's, and closed to others.",
+            &REDIS_TLS_KEY_FILE,
+        ),
+    ] {
+        GucRegistry::define_string_guc(name, short, long, setting, GucContext::Sighup, GucFlags::SUPERUSER_ONLY);
+    }
+    GucRegistry::define_int_guc(
+        c"vcache.redis_idle_timeout",
+        c"Sets how long a connection to Redis may lie idle and still be used.",
+        c"The default is 5min; 0 is for ever. An older one is closed by the next search, which makes a new one.",
+        &REDIS_IDLE_TIMEOUT,
+        0,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
     GucRegistry::define_int_guc(
         c"vcache.redis_connect_timeout",
         c"Sets how long connecting to Redis may take.",
-        c"The default is 100ms: the deadline of finding the address, connecting and authenticating together.",
+        c"The default is 100ms: the deadline of finding the address, connecting, TLS and authenticating together.",
         &REDIS_CONNECT_TIMEOUT,
         1,
         60_000,

@@ -95,9 +95,11 @@ impl Slot {
     }
 }
 
+static TABLE: shmem::Region<Slot> = shmem::Region::new(c"vcache statistics");
+
 /// Asks for the table, at server start.
 pub fn request() {
-    shmem::request::<Slot>(settings::stats_max() + 1);
+    TABLE.request(settings::stats_max() + 1);
 }
 
 /// How many slots are claimed, and how many there are; `None` without preload.
@@ -112,7 +114,7 @@ pub fn are_kept() -> bool {
 }
 
 fn table() -> Option<(&'static Slot, &'static [Slot])> {
-    shmem::slots::<Slot>()?.split_first()
+    TABLE.slots()?.split_first()
 }
 
 /// The counters of one namespace.

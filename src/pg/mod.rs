@@ -8,6 +8,8 @@
 pub mod access;
 pub mod array;
 pub mod catalog;
+pub mod exit;
+pub mod file;
 pub mod function;
 pub mod guc;
 pub mod invalidation;

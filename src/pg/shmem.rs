@@ -1,10 +1,12 @@
-//! Owns shared memory: a region of slots laid out at server start, with a lock beside it.
+//! Owns shared memory: regions of slots laid out at server start, with one lock beside them.
 //!
 //! Only a library in shared_preload_libraries can have any. Nothing that can raise, allocate or wait may run under the lock.
 
 use once_cell::sync::OnceCell;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// What may stand in shared memory. Made by [`shared_struct`] alone.
@@ -40,21 +42,61 @@ macro_rules! shared_struct {
 }
 pub(crate) use shared_struct;
 
-/// The extension's region. The pointer is set in the postmaster and inherited by every backend; a crash of a backend has the
-/// postmaster lay it out anew.
-struct Region {
+/// A region of slots, a static of the file that owns what stands in it.
+pub struct Region<T> {
+    layout: Layout,
+    slots: PhantomData<fn() -> T>,
+}
+
+/// The pointer is set in the postmaster and inherited by every backend; a crash of a backend has the postmaster lay it out anew.
+struct Layout {
     name: &'static CStr,
     bytes: AtomicUsize,
     start: AtomicPtr<u8>,
-    lock: AtomicPtr<pg_sys::LWLock>,
 }
 
-static REGION: Region = Region {
-    name: c"vcache",
-    bytes: AtomicUsize::new(0),
-    start: AtomicPtr::new(std::ptr::null_mut()),
-    lock: AtomicPtr::new(std::ptr::null_mut()),
-};
+impl<T: Shared> Region<T> {
+    pub const fn new(name: &'static CStr) -> Self {
+        let layout = Layout { name, bytes: AtomicUsize::new(0), start: AtomicPtr::new(std::ptr::null_mut()) };
+        Self { layout, slots: PhantomData }
+    }
+
+    /// Asks for so many slots, at server start.
+    pub fn request(&'static self, slots: usize) {
+        self.layout.bytes.store(slots * size_of::<T>(), Ordering::Relaxed);
+        if let Ok(mut requested) = REQUESTED.lock() {
+            requested.push(&self.layout);
+        }
+        // SAFETY: hooks are set while one process, the postmaster, starts.
+        unsafe {
+            if PREVIOUS.set((pg_sys::shmem_request_hook, pg_sys::shmem_startup_hook)).is_ok() {
+                pg_sys::shmem_request_hook = Some(on_request);
+                pg_sys::shmem_startup_hook = Some(on_startup);
+            }
+        }
+    }
+
+    /// The slots; `None` when the library was not preloaded.
+    pub fn slots(&'static self) -> Option<&'static [T]> {
+        let start = self.layout.start.load(Ordering::Acquire);
+        // SAFETY: the memory was asked for in units of `T`, is aligned by ShmemInitStruct, filled with zeros, and never goes
+        // away while the process lives.
+        (!start.is_null()).then(|| unsafe {
+            std::slice::from_raw_parts(start.cast::<T>(), self.layout.bytes.load(Ordering::Relaxed) / size_of::<T>())
+        })
+    }
+}
+
+/// The regions that were asked for.
+static REQUESTED: Mutex<Vec<&Layout>> = Mutex::new(Vec::new());
+
+/// The lock of all of them.
+const LOCK_NAME: &CStr = c"vcache";
+static LOCK: AtomicPtr<pg_sys::LWLock> = AtomicPtr::new(std::ptr::null_mut());
+
+fn requested() -> Vec<&'static Layout> {
+    REQUESTED.lock().map(|requested| requested.clone()).unwrap_or_default()
+}
 
 /// The hooks that were there before ours.
 static PREVIOUS: OnceCell<(pg_sys::shmem_request_hook_type, pg_sys::shmem_startup_hook_type)> = OnceCell::new();
@@ -65,18 +107,6 @@ pub fn is_preloading() -> bool {
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
 }
 
-/// Asks for a region of `slots` values of `T`, at server start.
-pub fn request<T: Shared>(slots: usize) {
-    REGION.bytes.store(slots * size_of::<T>(), Ordering::Relaxed);
-    // SAFETY: hooks are set while one process, the postmaster, starts.
-    unsafe {
-        if PREVIOUS.set((pg_sys::shmem_request_hook, pg_sys::shmem_startup_hook)).is_ok() {
-            pg_sys::shmem_request_hook = Some(on_request);
-            pg_sys::shmem_startup_hook = Some(on_startup);
-        }
-    }
-}
-
 #[pg_guard]
 extern "C-unwind" fn on_request() {
     // SAFETY: PostgreSQL calls this when space may be asked for.
@@ -84,8 +114,12 @@ extern "C-unwind" fn on_request() {
         if let Some((Some(previous), _)) = PREVIOUS.get() {
             pg_sys::ffi::pg_guard_ffi_boundary(|| previous());
         }
-        pg_sys::RequestAddinShmemSpace(REGION.bytes.load(Ordering::Relaxed));
-        pg_sys::RequestNamedLWLockTranche(REGION.name.as_ptr(), 1);
+        for layout in requested() {
+            // Each begins at a boundary.
+            let bytes = layout.bytes.load(Ordering::Relaxed).next_multiple_of(BOUNDARY);
+            pg_sys::RequestAddinShmemSpace(bytes);
+        }
+        pg_sys::RequestNamedLWLockTranche(LOCK_NAME.as_ptr(), 1);
     }
 }
 
@@ -96,19 +130,24 @@ extern "C-unwind" fn on_startup() {
         if let Some((_, Some(previous))) = PREVIOUS.get() {
             pg_sys::ffi::pg_guard_ffi_boundary(|| previous());
         }
-        let bytes = REGION.bytes.load(Ordering::Relaxed);
         let init_lock = addin_shmem_init_lock();
         pg_sys::LWLockAcquire(init_lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
-        let mut found = false;
-        let start = pg_sys::ShmemInitStruct(REGION.name.as_ptr(), bytes, &mut found).cast::<u8>();
-        if !found {
-            start.write_bytes(0, bytes);
+        for layout in requested() {
+            let bytes = layout.bytes.load(Ordering::Relaxed);
+            let mut found = false;
+            let start = pg_sys::ShmemInitStruct(layout.name.as_ptr(), bytes, &mut found).cast::<u8>();
+            if !found {
+                start.write_bytes(0, bytes);
+            }
+            layout.start.store(start, Ordering::Release);
         }
-        REGION.lock.store(&raw mut (*pg_sys::GetNamedLWLockTranche(REGION.name.as_ptr())).lock, Ordering::Release);
-        REGION.start.store(start, Ordering::Release);
+        LOCK.store(&raw mut (*pg_sys::GetNamedLWLockTranche(LOCK_NAME.as_ptr())).lock, Ordering::Release);
         pg_sys::LWLockRelease(init_lock);
     }
 }
+
+/// What ShmemAlloc aligns to: PG_CACHE_LINE_SIZE in pg_config_manual.h.
+const BOUNDARY: usize = 128;
 
 /// AddinShmemInitLock, a macro in lwlock.h (in PostgreSQL 15 number 21 of the individual locks in lwlocknames.txt).
 fn addin_shmem_init_lock() -> *mut pg_sys::LWLock {
@@ -117,19 +156,9 @@ fn addin_shmem_init_lock() -> *mut pg_sys::LWLock {
     unsafe { &raw mut (*pg_sys::MainLWLockArray.add(NUMBER)).lock }
 }
 
-/// The region's slots; `None` when the library was not preloaded.
-pub fn slots<T: Shared>() -> Option<&'static [T]> {
-    let start = REGION.start.load(Ordering::Acquire);
-    // SAFETY: the region was asked for with this `T` (there is one caller of `request`), is aligned by ShmemInitStruct, filled
-    // with zeros, and never goes away while the process lives.
-    (!start.is_null()).then(|| unsafe {
-        std::slice::from_raw_parts(start.cast::<T>(), REGION.bytes.load(Ordering::Relaxed) / size_of::<T>())
-    })
-}
-
 /// Runs `work` alone in the whole server. It must not raise, allocate in PostgreSQL's memory, or wait.
 pub fn exclusively<R>(work: impl FnOnce() -> R) -> R {
-    let lock = REGION.lock.load(Ordering::Acquire);
+    let lock = LOCK.load(Ordering::Acquire);
     if lock.is_null() {
         return work();
     }

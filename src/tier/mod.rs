@@ -19,6 +19,8 @@ pub enum Lookup {
     Off,
     /// It could not be asked.
     Failed(Failure),
+    /// It has failed so often that it was not asked.
+    LeftAlone,
 }
 
 /// What a tier said when it was given an entry.
@@ -32,6 +34,8 @@ pub enum Store {
     Off,
     /// It could not be given anything.
     Failed(Failure),
+    /// It has failed so often that it was not given it.
+    LeftAlone,
 }
 
 /// How a tier failed.

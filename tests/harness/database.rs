@@ -2,6 +2,7 @@
 
 use crate::postgres::Postgres;
 use crate::session::{Session, literal};
+use crate::wait::until;
 
 /// See the head of this file.
 pub struct Database<'server> {
@@ -68,6 +69,18 @@ impl<'server> Database<'server> {
         let role = format!("{name}_{}", self.name);
         self.session().run(&format!("CREATE ROLE {role} LOGIN {options}"));
         role
+    }
+
+    /// What vcache_health says of Redis: status and detail.
+    pub fn redis(&self) -> (String, String) {
+        let rows = self.session().rows("SELECT status, detail FROM vcache_health() WHERE component = 'redis'");
+        let value = |column: usize| rows[0][column].clone().expect("a value");
+        (value(0), value(1))
+    }
+
+    /// Waits until Redis, which is well, is asked again: the breaker takes its time.
+    pub fn until_redis_is_used(&self) {
+        until("Redis is used", || self.redis().0 == "ok");
     }
 
     /// What vcache has counted for a namespace.

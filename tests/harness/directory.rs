@@ -5,6 +5,7 @@
 //! processes that are still noted here and removes the directory.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -56,6 +57,15 @@ impl Directory {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Puts a file of the servers' account into it, in the place of one that is there.
+    pub fn put(&self, name: &str, bytes: &[u8], mode: u32) -> PathBuf {
+        let path = self.path.join(name);
+        fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        account::give(&path);
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
+        path
     }
 
     /// Notes the process that the watcher is to end, and the signal that ends it.

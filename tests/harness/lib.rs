@@ -6,6 +6,8 @@
 //! nothing stays when the tests end, however they end.
 
 mod account;
+mod certificates;
+mod cluster;
 mod corpus;
 mod database;
 mod directory;
@@ -14,11 +16,16 @@ mod installation;
 mod pgbouncer;
 mod plain;
 mod postgres;
+mod proxy;
 mod redis;
+mod scripted;
+mod sentinels;
 mod session;
 mod stand;
 mod wait;
 
+pub use crate::certificates::{Authority, Certificate, Valid};
+pub use crate::cluster::RedisCluster;
 pub use crate::corpus::{Generator, Metric, Source, braces, brackets, digits17};
 pub use crate::database::{Database, Stats};
 pub use crate::directory::Directory;
@@ -27,7 +34,10 @@ pub use crate::installation::Installation;
 pub use crate::pgbouncer::Pgbouncer;
 pub use crate::plain::{Row, assert_same, ids};
 pub use crate::postgres::{Postgres, Setup, Stop};
-pub use crate::redis::Redis;
-pub use crate::session::{Failure, Notice, Session};
+pub use crate::proxy::{BlackHole, Fault, Proxy};
+pub use crate::redis::{Redis, free_port};
+pub use crate::scripted::Scripted;
+pub use crate::sentinels::Watched;
+pub use crate::session::{Failure, Notice, Session, literal};
 pub use crate::stand::Stand;
 pub use crate::wait::{PATIENCE, until};

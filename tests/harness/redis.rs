@@ -1,5 +1,6 @@
 //! A Redis server that belongs to a test: its process, its port and socket, and a look at what it holds.
 
+use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -16,6 +17,7 @@ use crate::wait::until;
 pub struct Redis {
     directory: Directory,
     port: u16,
+    sentinel: bool,
     options: Vec<String>,
     password: Option<String>,
     process: Mutex<Option<Child>>,
@@ -29,9 +31,19 @@ impl Redis {
 
     /// Starts one with options of redis-server's own; `password` is the default user's, if these set one.
     pub fn start_with(options: &[&str], password: Option<&str>) -> Self {
+        Self::start_as(false, options, password)
+    }
+
+    /// Starts a sentinel that watches nothing yet.
+    pub(crate) fn start_sentinel(options: &[&str], password: Option<&str>) -> Self {
+        Self::start_as(true, options, password)
+    }
+
+    fn start_as(sentinel: bool, options: &[&str], password: Option<&str>) -> Self {
         let redis = Self {
             directory: Directory::new("redis"),
             port: free_port(),
+            sentinel,
             options: options.iter().map(|option| (*option).to_owned()).collect(),
             password: password.map(str::to_owned),
             process: Mutex::new(None),
@@ -40,9 +52,13 @@ impl Redis {
         redis
     }
 
-    /// Starts a stopped server, on the same port and socket, empty.
+    /// Starts a stopped server, on the same port and socket, with what it has saved; a node of a cluster and a sentinel remember
+    /// the others.
     pub fn start_again(&self) {
         let mut command = account::command(Path::new("redis-server"));
+        if self.sentinel {
+            command.arg(self.state_file()).arg("--sentinel");
+        }
         command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
         command.arg("--unixsocket").arg(self.socket()).args(["--unixsocketperm", "777"]);
         command.arg("--dir").arg(self.directory.path()).args(&self.options);
@@ -61,12 +77,36 @@ impl Redis {
         *process = Some(child);
     }
 
+    /// Where a sentinel keeps what it knows: it will not start without.
+    fn state_file(&self) -> PathBuf {
+        let path = self.directory.path().join("sentinel.conf");
+        if !path.exists() {
+            fs::write(&path, "").expect("sentinel.conf");
+            account::give(&path);
+        }
+        path
+    }
+
     /// Ends it at once, with all it holds.
     pub fn stop(&self) {
         let Some(mut child) = self.process().take() else { return };
         child.kill().expect("kill of redis-server");
         child.wait().expect("wait for redis-server");
         self.directory.forget();
+    }
+
+    /// Ends it as its administrator does, with all it holds written to its file, which it reads when it is started again.
+    pub fn save_and_stop(&self) {
+        let _: redis::RedisResult<()> = redis::cmd("SHUTDOWN").arg("SAVE").query(&mut self.connection(0));
+        let mut child = self.process().take().expect("a running Redis");
+        assert!(child.wait().expect("wait for redis-server").success());
+        self.directory.forget();
+    }
+
+    /// Sets one of its parameters.
+    pub fn configure(&self, parameter: &str, value: &str) {
+        let mut connection = self.connection(0);
+        let _: () = redis::cmd("CONFIG").arg(&["SET", parameter, value]).query(&mut connection).expect("CONFIG SET");
     }
 
     /// Makes it hang: the system accepts connections for it, and it never answers.
@@ -129,6 +169,11 @@ impl Redis {
         let _: () = self.connection(0).set(key, value).expect("SET");
     }
 
+    /// The same, unless it refuses.
+    pub fn try_set(&self, key: &str, value: &[u8]) -> bool {
+        self.connection(0).set::<_, _, ()>(key, value).is_ok()
+    }
+
     /// Forgets all keys.
     pub fn flush(&self) {
         let _: () = redis::cmd("FLUSHALL").query(&mut self.connection(0)).expect("FLUSHALL");
@@ -143,6 +188,31 @@ impl Redis {
     pub fn calls(&self, command: &str) -> i64 {
         let wanted = format!("cmdstat_{command}");
         self.commands().into_iter().find(|(name, _)| *name == wanted).map_or(0, |(_, calls)| calls)
+    }
+
+    /// How often it has answered with an error of this code since the server started.
+    pub fn errors(&self, code: &str) -> i64 {
+        let text: String = redis::cmd("INFO").arg("errorstats").query(&mut self.connection(0)).expect("INFO");
+        let count = |line: &str| line.trim().strip_prefix(&format!("errorstat_{code}:count="))?.parse().ok();
+        text.lines().find_map(count).unwrap_or(0)
+    }
+
+    /// Whether it has been started and not been stopped.
+    pub fn is_running(&self) -> bool {
+        self.process().is_some()
+    }
+
+    /// Whether it is a master, and not a replica.
+    pub fn is_master(&self) -> bool {
+        let role: Vec<redis::Value> = redis::cmd("ROLE").query(&mut self.connection(0)).expect("ROLE");
+        role.first() == Some(&redis::Value::BulkString(b"master".to_vec()))
+    }
+
+    /// Runs a command whose reply nobody needs.
+    pub fn command(&self, words: &[&str]) {
+        let (name, arguments) = words.split_first().expect("a command");
+        let result = redis::cmd(name).arg(arguments).query::<redis::Value>(&mut self.connection(0));
+        result.unwrap_or_else(|error| panic!("{words:?}: {error}"));
     }
 
     /// The names of all commands that have been called since the server started, as INFO gives them.
@@ -185,7 +255,7 @@ impl Drop for Redis {
 
 /// A port of 127.0.0.1 that nobody listened on a moment ago, below the range that the system gives to outgoing
 /// connections: there another test's connection could take it before Redis does.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = (std::process::id() % 1000) as u16 * 12;

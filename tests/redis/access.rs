@@ -2,7 +2,7 @@
 
 use harness::{Redis, Stand};
 
-use crate::{assert_searches, prepared};
+use crate::{assert_down, assert_searches, assert_up, health, prepared};
 
 /// A password with everything that a URL must escape.
 const PASSWORD: &str = "p@ss:w/o?r#d%41&x=ü";
@@ -127,4 +127,58 @@ fn a_user_without_rights_fails_no_search() {
     let stats = database.stats("docs");
     assert!(stats.redis_errors > 0, "{stats:?}");
     assert_eq!((stats.hits, stats.stores, stats.engine_errors), (0, 0, 0));
+}
+
+#[test]
+fn a_user_without_a_password() {
+    let redis = Redis::start_with(&["--user", "open", "on", "nopass", "~vcache:*", "+get", "+set"], None);
+    assert_works(&format!("redis://open@127.0.0.1:{}/0", redis.port()));
+    assert_works(&format!("redis+unix://{}?user=open", redis.socket().display()));
+    let users: Vec<String> = redis::cmd("ACL").arg("USERS").query(&mut redis.connection(0)).expect("ACL USERS");
+    assert_eq!(users.len(), 2);
+}
+
+/// What no URL may say, and what is said of it.
+#[test]
+fn what_is_not_known_is_refused_and_said() {
+    let redis = Redis::start();
+    let port = redis.port();
+    let server = Stand::setup("").start();
+    let database = server.database();
+    let (_, source) = prepared(&database);
+    for (url, why) in [
+        (format!("rediss://127.0.0.1:{port}/0#insecure"), "#insecure is refused"),
+        (format!("redis://127.0.0.1:{port}/0#insecure"), "#insecure is refused"),
+        (format!("redis://user:half#other-half@127.0.0.1:{port}/0"), "not a URL"),
+        (format!("redis://127.0.0.1:{port}/0#more"), "it has a #"),
+        (format!("redis://127.0.0.1:{port}/0?protocol=resp3"), "its protocol is not 2"),
+        (format!("redis://127.0.0.1:{port}/0?protocol=3"), "its protocol is not 2"),
+        (format!("redis://127.0.0.1:{port}/0?db=1"), "a parameter that its scheme does not know"),
+        (format!("redis://127.0.0.1:{port}/0?timeout=1"), "a parameter that its scheme does not know"),
+        (format!("redis+unix://{}?database=1", redis.socket().display()), "a parameter that its scheme does not know"),
+        (format!("redis+unix://{}?db=1&db=2", redis.socket().display()), "a parameter twice"),
+        (format!("redis+unix://{}?db=-1", redis.socket().display()), "from 0 on"),
+        (format!("redis://127.0.0.1:{port}/-1"), "from 0 on"),
+        (format!("redis://127.0.0.1:{port}/0/1"), "not a URL"),
+        (format!("redis://127.0.0.1:{port}/x"), "not a URL"),
+        (format!("redis://127.0.0.1 :{port}/0"), "not a URL"),
+        (format!("redis:127.0.0.1:{port}"), "not a URL"),
+        (format!("http://127.0.0.1:{port}/0"), "its scheme is none of"),
+        (format!("redis-other://127.0.0.1:{port}/0"), "its scheme is none of"),
+        ("redis+unix://host/path".to_owned(), "not a URL"),
+    ] {
+        server.reload_with("vcache.redis_url", &url);
+        assert_down(&database, &mut database.session(), &source, why);
+        let said = health(&mut database.session());
+        assert!(!said.contains("half") && !said.contains("127.0.0.1"), "{url}: {said}");
+    }
+    for url in [format!("redis://127.0.0.1:{port}/0?protocol=2"), format!("valkey://127.0.0.1:{port}")] {
+        server.reload_with("vcache.redis_url", &url);
+        assert_up(&database, &mut database.session(), &source);
+    }
+    for scheme in ["unix", "valkey+unix"] {
+        let url = format!("{scheme}://{}?db=1&protocol=resp2", redis.socket().display());
+        server.reload_with("vcache.redis_url", &url);
+        assert_up(&database, &mut database.session(), &source);
+    }
 }

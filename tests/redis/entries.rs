@@ -52,12 +52,14 @@ fn no_key_or_value_tells_the_secret_of_another_namespace() {
     assert!(keys.iter().all(|key| stand.redis.get(key).is_some()));
 }
 
-/// What may stand in the place of an entry, made from a real entry and from the real entry of another vector.
-fn impostors(entry: &[u8], foreign: &[u8]) -> Vec<(String, Vec<u8>)> {
+/// What may stand in the place of an entry, made from a real entry and from the real entries of another vector and
+/// another namespace.
+fn impostors(entry: &[u8], foreign: &[u8], other: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut impostors = vec![
         ("nothing".to_owned(), Vec::new()),
         ("text".to_owned(), b"hello".to_vec()),
         ("the entry of another vector".to_owned(), foreign.to_vec()),
+        ("the entry of another namespace".to_owned(), other.to_vec()),
         ("an entry and more".to_owned(), [entry, b"\0"].concat()),
         ("two entries".to_owned(), [entry, entry].concat()),
         ("an empty map".to_owned(), vec![0xa0]),
@@ -82,6 +84,10 @@ fn impostors(entry: &[u8], foreign: &[u8]) -> Vec<(String, Vec<u8>)> {
         impostors.push((format!("all but the first {length} bytes"), entry[length..].to_vec()));
         length = length * 3 / 2 + 1;
     }
+    // Behind the array's head and the magic; the sum is over what follows it.
+    let mut of_tomorrow = entry.to_vec();
+    assert_eq!(std::mem::replace(&mut of_tomorrow[8], 2), 1, "the format stands elsewhere");
+    impostors.push(("an entry of another format".to_owned(), of_tomorrow));
     impostors.push(("all but the last byte".to_owned(), entry[..entry.len() - 1].to_vec()));
     // The head of an entry says what it is an entry of.
     for place in 0..40.min(entry.len()) {
@@ -100,11 +106,15 @@ fn what_is_not_the_entry_is_a_miss_and_is_overwritten() {
     assert_searches(&mut session, &source, [2]);
     let foreign = stand.redis.get(&stand.redis.only_key()).expect("an entry");
     stand.redis.flush();
+    source.register(&mut session, "others", "payload_columns => '{title}'");
+    source.assert_search(&mut session, "others", &source.query(1), 10);
+    let other = stand.redis.get(&stand.redis.only_key()).expect("an entry");
+    stand.redis.flush();
     assert_searches(&mut session, &source, [1]);
     let key = stand.redis.only_key();
     let entry = stand.redis.get(&key).expect("an entry");
 
-    for (what, impostor) in impostors(&entry, &foreign) {
+    for (what, impostor) in impostors(&entry, &foreign, &other) {
         stand.redis.set(&key, &impostor);
         let before = database.stats("docs");
         assert_searches(&mut session, &source, [1]);

@@ -78,6 +78,7 @@ fn stopped_midway_and_started_again() {
 
         // It comes back empty.
         stand.redis.start_again();
+        database.until_redis_is_used();
         assert_searches(&mut session, &source, [1, 2]);
         let before = database.stats("docs");
         assert_searches(&mut session, &source, [1, 2, 1]);
@@ -126,18 +127,12 @@ fn a_redis_that_refuses_to_store() {
     let stand = Stand::start();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
-    let configure = |parameter: &str, value: &str| {
-        let _: () = redis::cmd("CONFIG")
-            .arg(&["SET", parameter, value])
-            .query(&mut stand.redis.connection(0))
-            .expect("CONFIG SET");
-    };
-    configure("maxmemory", "1");
+    stand.redis.configure("maxmemory", "1");
     assert_searches(&mut session, &source, [1, 1]);
     let stats = database.stats("docs");
     assert_eq!((stats.outcomes(), stats.stores), ((0, 2, 0), 0));
     assert!(stats.redis_errors > 0, "{stats:?}");
-    configure("maxmemory", "0");
+    stand.redis.configure("maxmemory", "0");
     assert_searches(&mut session, &source, [1, 1]);
     assert_eq!((database.stats("docs").hits, database.stats("docs").stores), (1, 1));
 }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Session, Stand, until};
+use harness::{Stand, until};
 
-use crate::{assert_searches, prepared};
+use crate::{assert_searches, prepared, waits};
 
 /// A server whose searches give up on Redis soon, or only after a minute.
 fn stand(timeout: &str) -> Stand {
@@ -31,6 +31,7 @@ fn a_search_answers_within_its_deadlines() {
     assert!(after.redis_timeouts > before.redis_timeouts, "{after:?}");
 
     stand.redis.resume();
+    database.until_redis_is_used();
     // What was asked of a connection that timed out is never taken for the answer to something else.
     assert_searches(&mut session, &source, [5, 4, 3, 2, 1, 2, 3, 4, 5]);
     assert_searches(&mut fresh, &source, [3, 2, 1, 4, 5]);
@@ -92,18 +93,11 @@ fn interrupted(stand: &Stand, end: &str) -> (harness::Failure, Duration) {
         (failure, start.elapsed())
     });
     stand.redis.resume();
+    database.until_redis_is_used();
     let mut session = database.session();
     assert_searches(&mut session, &source, [1, 2, 2]);
     database.stats("docs").outcomes();
     result
-}
-
-/// Whether a backend is in a statement and waits for something that is no lock.
-fn waits(session: &mut Session, pid: i64) -> bool {
-    session.number(&format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND state = 'active' AND wait_event IS NOT NULL \
-         AND wait_event_type NOT IN ('Lock', 'LWLock', 'IO')"
-    )) == 1
 }
 
 #[test]

@@ -1,9 +1,19 @@
 //! vcache and Redis: whatever becomes of Redis, a search answers, and answers right.
 
 mod access;
+mod breaker;
+mod cluster;
 mod entries;
 mod faults;
+mod flush;
 mod hangs;
+mod idle;
+mod lies;
+mod password_file;
+mod sentinel;
+mod sharing;
+mod tls;
+mod tls_files;
 
 use harness::{Database, Session, Source};
 
@@ -24,4 +34,40 @@ fn assert_searches(session: &mut Session, source: &Source, seeds: impl IntoItera
             "{found:?}"
         );
     }
+}
+
+/// What vcache_health says of Redis: its status and the detail.
+fn health(session: &mut Session) -> String {
+    session.value("SELECT status || ': ' || detail FROM vcache_health() WHERE component = 'redis'")
+}
+
+/// Asserts that Redis is down for this reason, that searches are answered all the same and store nothing.
+#[track_caller]
+fn assert_down(database: &Database, session: &mut Session, source: &Source, why: &str) {
+    let said = health(session);
+    assert!(said.starts_with("down: ") && said.contains(why), "not down for `{why}`: {said}");
+    let before = database.stats("docs");
+    assert_searches(session, source, [1, 1]);
+    let after = database.stats("docs");
+    assert_eq!((after.hits, after.stores), (before.hits, before.stores), "{why}");
+    let failures = (after.redis_errors + after.redis_timeouts) - (before.redis_errors + before.redis_timeouts);
+    assert!(failures > 0, "{why}: counted as no failure");
+}
+
+/// Asserts that Redis is well, and that a search is answered from it.
+#[track_caller]
+fn assert_up(database: &Database, session: &mut Session, source: &Source) {
+    harness::until("Redis is well", || health(session).starts_with("ok: "));
+    let before = database.stats("docs");
+    assert_searches(session, source, [1, 1]);
+    let after = database.stats("docs");
+    assert!(after.hits > before.hits, "{before:?} {after:?}");
+}
+
+/// Whether a backend is in a statement and waits for something that is no lock.
+fn waits(session: &mut Session, pid: i64) -> bool {
+    session.number(&format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND state = 'active' AND wait_event IS NOT NULL \
+         AND wait_event_type NOT IN ('Lock', 'LWLock', 'IO')"
+    )) == 1
 }

@@ -6,10 +6,16 @@
 //! | [`key`] | from the parts of a search to the 128 bits that name its entry |
 //! | [`codec`] | the bytes of an entry, in both directions |
 //! | [`resp`] | how many bytes a Redis reply has, before it is read |
+//! | [`keyspace`] | what entries are called among the keys of others |
+//! | [`cluster`] | the slot of a key, and where a redirection of Redis Cluster points |
+//! | [`breaker`] | whether to ask a server that has failed |
 //! | [`ladder`] | how many rows a miss asks for |
 
+pub mod breaker;
+pub mod cluster;
 pub mod codec;
 pub mod key;
+pub mod keyspace;
 pub mod ladder;
 pub mod resp;
 pub mod vector;

@@ -1,8 +1,9 @@
 //! Owns the framing of Redis replies: how long one is, from its first bytes, before it is read.
 //!
-//! vcache sends commands whose replies are a simple string, an error, a number or a bulk string. Anything else, and a bulk
-//! string larger than the caller's bound, is an error, and the connection is closed on it: no length that a server claims
-//! is believed beyond that bound. The frame itself is then parsed by the `redis` crate.
+//! vcache's searches send commands whose replies are a simple string, an error, a number or a bulk string; what it asks of a
+//! cluster or a sentinel is answered by arrays. Anything else, and a reply larger than the caller's bounds, is an error, and
+//! the connection is closed on it: no length that a server claims is believed beyond them. The frame itself is then parsed by
+//! the `redis` crate.
 
 use std::fmt;
 
@@ -16,8 +17,30 @@ pub enum ReplyError {
     Kind(u8),
     /// A line is too long, or a length is no number.
     Line,
-    /// A bulk string is larger than the bound.
+    /// It is larger than the bound.
     TooLarge,
+    /// Arrays stand in arrays deeper than the bound.
+    TooDeep,
+}
+
+/// How large a reply may be that may be an array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The bytes of one bulk string.
+    pub bulk: usize,
+    /// The bytes of all.
+    pub bytes: usize,
+    /// The elements of all arrays together.
+    pub elements: usize,
+    /// How deep arrays may stand in each other; 0 for no array.
+    pub depth: usize,
+}
+
+impl Bounds {
+    /// Of a reply that is no array, with a bulk string of at most this many bytes.
+    pub const fn bulk(bytes: usize) -> Self {
+        Self { bulk: bytes, bytes: bytes.saturating_add(LINE_BYTES + 2), elements: 0, depth: 0 }
+    }
 }
 
 impl fmt::Display for ReplyError {
@@ -26,6 +49,7 @@ impl fmt::Display for ReplyError {
             Self::Kind(byte) => write!(f, "unexpected reply type 0x{byte:02x}"),
             Self::Line => f.write_str("malformed reply line"),
             Self::TooLarge => f.write_str("reply larger than the limit"),
+            Self::TooDeep => f.write_str("reply nested deeper than the limit"),
         }
     }
 }
@@ -44,24 +68,74 @@ pub fn frame_length(bytes: &[u8], limit: usize) -> Result<Option<usize>, ReplyEr
     if !matches!(kind, b'+' | b'-' | b':' | b'$') {
         return Err(ReplyError::Kind(kind));
     }
-    let searched = bytes.get(..LINE_BYTES).unwrap_or(bytes);
-    let Some(end) = searched.windows(2).position(|pair| pair == b"\r\n") else {
-        return if bytes.len() < LINE_BYTES { Ok(None) } else { Err(ReplyError::Line) };
+    let Some(line) = line_length(bytes)? else {
+        return Ok(None);
     };
-    let line = end + 2;
     if kind != b'$' {
         return Ok(Some(line));
     }
-    let digits = bytes.get(1..end).unwrap_or_default();
+    Ok(Some(line + length(bytes, line, limit)?.map_or(0, |length| length + 2)))
+}
+
+/// The same of a reply that may be an array. The length of one whose elements are not all there is known only when the last
+/// of them has begun.
+///
+/// # Errors
+/// [`ReplyError`].
+pub fn nested_frame_length(bytes: &[u8], bounds: &Bounds) -> Result<Option<usize>, ReplyError> {
+    let (mut at, mut elements) = (0, 0);
+    // What is still to come at each level.
+    let mut levels = vec![1usize];
+    while let Some(left) = levels.last_mut() {
+        let Some(fewer) = left.checked_sub(1) else {
+            levels.pop();
+            continue;
+        };
+        *left = fewer;
+        let rest = bytes.get(at..).unwrap_or_default();
+        if rest.first() == Some(&b'*') {
+            if levels.len() > bounds.depth {
+                return Err(if bounds.depth == 0 { ReplyError::Kind(b'*') } else { ReplyError::TooDeep });
+            }
+            let Some(line) = line_length(rest)? else {
+                return Ok(None);
+            };
+            let count = length(rest, line, bounds.elements - elements)?.unwrap_or(0);
+            elements += count;
+            levels.push(count);
+            at += line;
+        } else {
+            match frame_length(rest, bounds.bulk)? {
+                Some(length) => at += length,
+                None => return Ok(None),
+            }
+        }
+        if at > bounds.bytes {
+            return Err(ReplyError::TooLarge);
+        }
+    }
+    Ok(Some(at))
+}
+
+/// The length of the line that `bytes` begin with, its end included.
+fn line_length(bytes: &[u8]) -> Result<Option<usize>, ReplyError> {
+    let searched = bytes.get(..LINE_BYTES).unwrap_or(bytes);
+    match searched.windows(2).position(|pair| pair == b"\r\n") {
+        Some(end) => Ok(Some(end + 2)),
+        None if bytes.len() < LINE_BYTES => Ok(None),
+        None => Err(ReplyError::Line),
+    }
+}
+
+/// The number in the line of this length that `bytes` begin with; `None` where it is -1, which stands for nothing.
+fn length(bytes: &[u8], line: usize, limit: usize) -> Result<Option<usize>, ReplyError> {
+    let digits = bytes.get(1..line.saturating_sub(2)).unwrap_or_default();
     if digits == b"-1" {
-        return Ok(Some(line));
+        return Ok(None);
     }
     let ordinary = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let length = std::str::from_utf8(digits).ok().filter(|_| ordinary).ok_or(ReplyError::Line)?;
-    match length.parse::<usize>() {
-        Ok(length) if length <= limit => Ok(Some(line + length + 2)),
-        _ => Err(ReplyError::TooLarge),
-    }
+    length.parse().ok().filter(|length| *length <= limit).map(Some).ok_or(ReplyError::TooLarge)
 }
 
 #[cfg(test)]
@@ -93,7 +167,69 @@ mod tests {
         assert_eq!(frame_length(&[b'+'; LINE_BYTES], 10), Err(ReplyError::Line));
     }
 
+    const BOUNDS: Bounds = Bounds { bulk: 10, bytes: 60, elements: 8, depth: 2 };
+
+    #[test]
+    fn replies_with_arrays() {
+        for reply in
+            ["+OK\r\n", "$3\r\nabc\r\n", "*0\r\n", "*-1\r\n", "*2\r\n:1\r\n$1\r\na\r\n", "*2\r\n*1\r\n:1\r\n*0\r\n"]
+        {
+            let mut bytes = reply.as_bytes().to_vec();
+            assert_eq!(nested_frame_length(&bytes, &BOUNDS), Ok(Some(reply.len())), "{reply}");
+            bytes.extend(b":1\r\n");
+            assert_eq!(nested_frame_length(&bytes, &BOUNDS), Ok(Some(reply.len())), "{reply} and more");
+        }
+        assert_eq!(nested_frame_length(b"*2\r\n:1\r\n$3\r\n", &BOUNDS), Ok(Some(17)), "all but the last one's bytes");
+        assert_eq!(nested_frame_length(b"*2\r\n$3\r\n", &BOUNDS), Ok(None));
+    }
+
+    #[test]
+    fn arrays_beyond_their_bounds() {
+        let refused = |reply: &str| nested_frame_length(reply.as_bytes(), &BOUNDS).unwrap_err();
+        assert_eq!(refused("*9\r\n"), ReplyError::TooLarge);
+        assert_eq!(refused("*7\r\n*2\r\n"), ReplyError::TooLarge, "all elements count");
+        assert_eq!(refused("*99999999999999999999999\r\n"), ReplyError::TooLarge);
+        assert_eq!(refused("*1\r\n$11\r\n"), ReplyError::TooLarge);
+        assert_eq!(refused(&format!("*1\r\n+{}\r\n", "a".repeat(60))), ReplyError::TooLarge, "all bytes count");
+        assert_eq!(refused("*1\r\n*1\r\n*1\r\n"), ReplyError::TooDeep);
+        assert_eq!(refused("*1\r\n%1\r\n"), ReplyError::Kind(b'%'));
+        assert_eq!(refused("*-2\r\n"), ReplyError::Line);
+        assert_eq!(refused("*\r\n"), ReplyError::Line);
+        let flat = Bounds { depth: 0, ..BOUNDS };
+        assert_eq!(nested_frame_length(b"*1\r\n", &flat), Err(ReplyError::Kind(b'*')));
+    }
+
+    /// A reply with arrays, written out.
+    fn nested() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "[a-z]{0,9}".prop_map(|text| format!("${}\r\n{text}\r\n", text.len())),
+            any::<i32>().prop_map(|number| format!(":{number}\r\n")),
+            Just(String::from("$-1\r\n")),
+        ];
+        leaf.prop_recursive(4, 64, 5, |element| {
+            prop::collection::vec(element, 0..5).prop_map(|all| format!("*{}\r\n{}", all.len(), all.concat()))
+        })
+    }
+
     proptest! {
+        /// Arriving in pieces, a reply with arrays says the same as in one.
+        #[test]
+        fn pieces_of_arrays_agree(reply in nested()) {
+            let bounds = Bounds { bulk: 10, bytes: 1 << 20, elements: 1000, depth: 5 };
+            for cut in 0..=reply.len() {
+                let length = nested_frame_length(&reply.as_bytes()[..cut], &bounds).unwrap();
+                prop_assert!(length.is_none_or(|length| length == reply.len()));
+            }
+            prop_assert_eq!(nested_frame_length(reply.as_bytes(), &bounds), Ok(Some(reply.len())));
+        }
+
+        #[test]
+        fn no_array_is_longer_than_its_bounds(bytes in prop::collection::vec(prop::sample::select(&b"*$:+-019\r\na"[..]), 0..80)) {
+            if let Ok(Some(length)) = nested_frame_length(&bytes, &BOUNDS) {
+                prop_assert!(length <= BOUNDS.bytes);
+            }
+        }
+
         /// Arriving in pieces, a reply says the same as in one.
         #[test]
         fn pieces_agree(value in prop::collection::vec(any::<u8>(), 0..50)) {

@@ -9,13 +9,18 @@ use super::transport::Transport;
 use ::redis::{Value, parse_redis_value};
 use std::fmt;
 use std::time::{Duration, Instant};
-use vcache_core::resp::{ReplyError, frame_length};
+use vcache_core::cluster::Redirect;
+use vcache_core::resp::{Bounds, ReplyError, nested_frame_length};
 
 /// Why Redis could not be used. It shows no secret: what a server or a library says is shown only where it cannot hold one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// The URL is none, or of a scheme that is not supported.
-    Url,
+    /// The URL cannot be used, and why.
+    Url(&'static str),
+    /// What the file that this setting names is or lacks.
+    File(&'static str, &'static str),
+    /// TLS could not be agreed on, or was broken.
+    Tls(String),
     /// The host's name has no address.
     Address(String),
     /// The deadline has passed.
@@ -32,12 +37,30 @@ pub enum Error {
     Unexpected,
     /// The server refused the command with this code, such as NOAUTH.
     Refused(String),
+    /// The server is a node of a cluster, and the key is another one's.
+    Redirected(Redirect),
+    /// Nodes of a cluster sent the command from one to the next.
+    Circles,
+    /// The servers are to be a cluster's, and are none.
+    NoCluster,
+    /// No node of the cluster has the key's slot.
+    NoOwner,
+    /// The servers are to be sentinels, and are none.
+    NoSentinel,
+    /// The sentinels know no master of this name.
+    NoMaster,
+    /// The server that the sentinels call the master is none.
+    NotMaster,
+    /// It has failed so often that it is not asked for a while.
+    LeftAlone,
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url => f.write_str("it is not a URL of the form redis://user:password@host:port/database"),
+            Self::Url(why) => write!(f, "{why}"),
+            Self::File(setting, why) => write!(f, "the file of {setting} {why}"),
+            Self::Tls(why) => write!(f, "TLS: {why}"),
             Self::Address(why) => write!(f, "no address: {why}"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Closed => f.write_str("connection closed"),
@@ -46,63 +69,78 @@ impl fmt::Display for Error {
             Self::Reply(error) => write!(f, "{error}"),
             Self::Unexpected => f.write_str("unexpected reply"),
             Self::Refused(code) => write!(f, "refused with {code}"),
+            Self::Redirected(Redirect { ask: false, .. }) => {
+                f.write_str("refused with MOVED: it is a node of a cluster")
+            }
+            Self::Redirected(_) => f.write_str("refused with ASK: it is a node of a cluster"),
+            Self::Circles => f.write_str("redirected too often"),
+            Self::NoCluster => f.write_str("it is no node of a cluster"),
+            Self::NoOwner => f.write_str("no node of the cluster has the key's slot"),
+            Self::NoSentinel => f.write_str("it is no sentinel"),
+            Self::NoMaster => f.write_str("the sentinels know no master of this name"),
+            Self::NotMaster => f.write_str("it is no master now"),
+            Self::LeftAlone => f.write_str("left alone after failures"),
         }
     }
 }
 
 impl std::error::Error for Error {}
 
-/// The most that a reply which is no value may take.
-const SMALL: usize = 1024;
+/// What the reply to a greeting may hold.
+pub const SMALL: Bounds = Bounds::bulk(1024);
 
 pub struct Connection {
     transport: Transport,
     /// What has been received and not yet been parsed.
     received: Vec<u8>,
+    /// When the last reply came.
+    used: Instant,
 }
 
 impl Connection {
-    /// Connects and greets, all within `timeout`.
+    /// Connects and greets.
     ///
     /// # Errors
     /// Any [`Error`].
-    pub fn open(endpoint: &Endpoint, timeout: Duration) -> Result<Self, Error> {
-        let deadline = Instant::now() + timeout;
-        let transport = Transport::connect(&endpoint.address, deadline)?;
-        let mut connection = Self { transport, received: Vec::new() };
-        for command in endpoint.greeting() {
-            connection.run_until(&command.get_packed_command(), 0, deadline)?;
+    pub fn open(endpoint: &Endpoint, deadline: Instant) -> Result<Self, Error> {
+        let greeting = endpoint.greeting()?;
+        let transport = Transport::connect(endpoint, deadline)?;
+        let mut connection = Self { transport, received: Vec::new(), used: Instant::now() };
+        for command in greeting {
+            connection.run(&command.get_packed_command(), &SMALL, deadline)?;
         }
         Ok(connection)
     }
 
-    /// The connection, if nothing has come on it since the last reply.
-    pub fn quiet(mut self) -> Option<Self> {
-        self.transport.is_quiet().then_some(self)
+    /// The connection, if nothing has come on it since the last reply, which was less than this ago.
+    pub fn quiet(mut self, idle: Duration) -> Option<Self> {
+        (self.used.elapsed() < idle && self.transport.is_quiet()).then_some(self)
     }
 
-    /// Sends a packed command and gives its reply, within `timeout`. A bulk string in it has `most` bytes at most.
+    /// Sends a packed command and gives its reply.
     ///
     /// # Errors
-    /// Any [`Error`]; the connection is then to be dropped.
-    pub fn run(&mut self, command: &[u8], most: usize, timeout: Duration) -> Result<Value, Error> {
-        self.run_until(command, most, Instant::now() + timeout)
-    }
-
-    fn run_until(&mut self, command: &[u8], most: usize, deadline: Instant) -> Result<Value, Error> {
+    /// Any [`Error`]; the connection is then to be dropped, unless it is [`Error::Redirected`].
+    pub fn run(&mut self, command: &[u8], bounds: &Bounds, deadline: Instant) -> Result<Value, Error> {
         self.transport.send(command, deadline)?;
-        let value = parse_redis_value(self.receive(most.max(SMALL), deadline)?).map_err(|_| Error::Unexpected)?;
+        let value = parse_redis_value(self.receive(bounds, deadline)?).map_err(|_| Error::Unexpected)?;
         self.received.clear();
+        self.used = Instant::now();
         match value {
-            Value::ServerError(error) => Err(Error::Refused(error.code().to_owned())),
+            Value::ServerError(error) => {
+                Err(match Redirect::parse(error.code(), error.details().unwrap_or_default()) {
+                    Some(redirect) => Error::Redirected(redirect),
+                    None => Error::Refused(code(error.code())),
+                })
+            }
             value => Ok(value),
         }
     }
 
     /// Exactly one reply.
-    fn receive(&mut self, most: usize, deadline: Instant) -> Result<&[u8], Error> {
+    fn receive(&mut self, bounds: &Bounds, deadline: Instant) -> Result<&[u8], Error> {
         loop {
-            let length = frame_length(&self.received, most).map_err(Error::Reply)?;
+            let length = nested_frame_length(&self.received, bounds).map_err(Error::Reply)?;
             match length {
                 Some(length) if self.received.len() == length => return Ok(&self.received),
                 Some(length) if self.received.len() > length => return Err(Error::Unexpected),
@@ -114,4 +152,10 @@ impl Connection {
             }
         }
     }
+}
+
+/// A refusal's code, if it is one: what else a server says goes into no log.
+fn code(said: &str) -> String {
+    let usual = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    if said.len() <= 32 && said.bytes().all(usual) { said.to_owned() } else { String::from("an error") }
 }

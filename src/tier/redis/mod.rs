@@ -1,36 +1,41 @@
-//! Owns tier 2: entries in Redis, by way of one connection per backend, made when it is first needed.
+//! Owns tier 2: entries in Redis, by way of connections of the backend's own, each made when it is first needed.
 //!
 //! Whatever goes wrong closes the connection; the next search makes a new one. A connection that turns out to have been
-//! closed by the other end while it lay idle is made anew once within the same operation. The first failure after a success is
-//! logged, the following ones are only counted.
+//! closed by the other end while it lay idle is made anew once within the same operation. Every command asks the breaker first.
 
+pub mod breaker;
+mod cluster;
 mod connection;
 mod endpoint;
+mod files;
+pub mod flush;
+mod link;
 mod resolve;
+mod route;
+mod sentinel;
+mod tls;
+mod topology;
 mod transport;
 
 use super::{Existing, Failure, Lookup, Store};
-use crate::settings;
+use crate::settings::{self, RedisAccess};
 use ::redis::{Cmd, Value, cmd};
-use connection::{Connection, Error};
-use endpoint::Endpoint;
+use breaker::Purpose;
+use connection::Error;
+use link::Command;
+use route::{Route, To};
 use std::cell::RefCell;
-use std::ffi::CString;
-use std::fmt::Display;
 use std::mem::ManuallyDrop;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 use vcache_core::key::CacheKey;
-use vcache_core::resp::ReplyError;
+use vcache_core::keyspace;
+use vcache_core::resp::{Bounds, ReplyError};
 
-/// The backend's connection and what it was made from. It is taken out while it is used: an error, or a cancel that is
-/// raised in the middle, leaves nothing behind that owes a reply.
+/// The way to Redis, with the backend's connections, and what it was made from.
 #[derive(Default)]
 struct State {
-    url: CString,
-    endpoint: Option<Result<Rc<Endpoint>, Error>>,
-    connection: Option<Connection>,
-    failing: bool,
+    access: RedisAccess,
+    route: Option<Route>,
 }
 
 thread_local! {
@@ -40,139 +45,105 @@ thread_local! {
 
 /// The bytes under a key.
 pub fn get(key: CacheKey, most: usize) -> Lookup {
-    match run(cmd("GET").arg(name(key)), most) {
+    let name = name(key);
+    match run(cmd("GET").arg(&name), To::Key(&name), Purpose::Read, Bounds::bulk(most), is_value) {
         None => Lookup::Off,
         Some(Ok(Value::BulkString(bytes))) => Lookup::Found(bytes),
-        Some(Ok(Value::Nil)) => Lookup::Absent,
+        Some(Ok(_)) => Lookup::Absent,
         // A value larger than any entry, or of another type of Redis'.
         Some(Err(Error::Reply(ReplyError::TooLarge))) => Lookup::Unusable,
-        // No reply to GET: whose it is cannot be known.
-        Some(Ok(_)) => {
-            close();
-            Lookup::Failed(failed(&Error::Unexpected))
-        }
         Some(Err(Error::Refused(code))) if code == "WRONGTYPE" => Lookup::Unusable,
-        Some(Err(error)) => Lookup::Failed(failed(&error)),
+        Some(Err(Error::LeftAlone)) => Lookup::LeftAlone,
+        Some(Err(error)) => Lookup::Failed(failure(&error)),
     }
+}
+
+fn is_value(reply: &Value) -> bool {
+    matches!(reply, Value::BulkString(_) | Value::Nil)
 }
 
 /// How Redis is, for a person. No secret is in it.
 pub enum Health {
     Off,
-    Ok { server: String, took: Duration },
-    Down { server: String, why: String },
+    Ok { server: String, took: Duration, breaker: String },
+    Down { server: String, why: String, breaker: String },
 }
 
-/// Asks Redis how it is.
+/// Asks Redis how it is, if the breaker lets it.
 pub fn health() -> Health {
     let started = Instant::now();
-    // What a user needs to search, and no more: PING is a right of its own.
-    let result = run(cmd("GET").arg(name("health")), 0);
+    // What a user needs to search, and no more: PING is a right of its own. The key is as good as any.
+    let name = name(CacheKey(0));
+    let result = run(cmd("GET").arg(&name), To::Key(&name), Purpose::Read, Bounds::bulk(0), is_value);
     let server = server();
+    let (breaker, last) = STATE.with(|state| match state.borrow().route.as_ref().map(Route::breaker) {
+        Some(breaker) => (breaker.to_string(), breaker.last_error()),
+        None => Default::default(),
+    });
     match result {
         None => Health::Off,
-        Some(Ok(_)) => Health::Ok { server, took: started.elapsed() },
-        Some(Err(error)) => Health::Down { server, why: error.to_string() },
+        Some(Ok(_)) => Health::Ok { server, took: started.elapsed(), breaker },
+        Some(Err(Error::LeftAlone)) => Health::Down { server, why: last, breaker },
+        Some(Err(error)) => Health::Down { server, why: error.to_string(), breaker },
     }
 }
 
 /// Keeps bytes under a key for this many milliseconds, in one command.
 pub fn put(key: CacheKey, bytes: &[u8], milliseconds: u64, existing: Existing) -> Store {
+    let name = name(key);
     let mut command = cmd("SET");
-    command.arg(name(key)).arg(bytes).arg("PX").arg(milliseconds);
+    command.arg(&name).arg(bytes).arg("PX").arg(milliseconds);
     if existing == Existing::Keep {
         command.arg("NX");
     }
-    match run(&command, 0) {
+    match run(&command, To::Key(&name), Purpose::Write, Bounds::bulk(0), |reply| {
+        matches!(reply, Value::Okay | Value::Nil)
+    }) {
         None => Store::Off,
         Some(Ok(Value::Okay)) => Store::Stored,
-        Some(Ok(Value::Nil)) => Store::Kept,
-        Some(Ok(_)) => {
-            close();
-            Store::Failed(failed(&Error::Unexpected))
-        }
-        Some(Err(error)) => Store::Failed(failed(&error)),
+        Some(Ok(_)) => Store::Kept,
+        Some(Err(Error::LeftAlone)) => Store::LeftAlone,
+        Some(Err(error)) => Store::Failed(failure(&error)),
     }
 }
 
-fn name(key: impl Display) -> Vec<u8> {
-    let mut name = settings::key_prefix().into_bytes();
-    name.extend(format!(":{key}").bytes());
-    name
+fn name(key: CacheKey) -> Vec<u8> {
+    keyspace::entry_name(settings::key_prefix().as_bytes(), key)
 }
 
-/// Runs one command; `None` when Redis is off. A bulk reply holds `most` bytes at most.
-fn run(command: &Cmd, most: usize) -> Option<Result<Value, Error>> {
-    let url = settings::redis_url();
-    if url.is_empty() {
+/// Runs one command; `None` when Redis is off. A reply that does not fit the command is an error.
+fn run(
+    command: &Cmd,
+    to: To,
+    purpose: Purpose,
+    bounds: Bounds,
+    fits: fn(&Value) -> bool,
+) -> Option<Result<Value, Error>> {
+    with_route(|route| route.run(purpose, to, &Command::new(command, bounds, fits)))
+}
+
+/// `None` when Redis is off.
+fn with_route<T>(ask: impl FnOnce(&mut Route) -> T) -> Option<T> {
+    let access = settings::redis_access();
+    if access.url.is_empty() {
         return None;
     }
-    let (endpoint, open) = STATE.with(|state| {
+    // A cancel that is raised in here gives the borrow back.
+    STATE.with(|state| {
         let mut state = state.borrow_mut();
-        if state.url != url || state.endpoint.is_none() {
-            // The setting was reloaded: nothing of the old server is used any more.
-            *state = State {
-                endpoint: Some(Endpoint::parse(&url).map(Rc::new)),
-                url,
-                connection: None,
-                failing: state.failing,
-            };
+        if state.access != access || state.route.is_none() {
+            // A setting was reloaded: nothing of the old server is used any more.
+            *state = State { route: Some(Route::of(&access)), access };
         }
-        (state.endpoint.clone(), state.connection.take())
-    });
-    let endpoint = match endpoint? {
-        Ok(endpoint) => endpoint,
-        Err(error) => return Some(Err(error)),
-    };
-    let result = run_on(&endpoint, open, command, most);
-    Some(result.map(|(value, connection)| {
-        STATE.with(|state| {
-            let mut state = state.borrow_mut();
-            state.connection = Some(connection);
-            state.failing = false;
-        });
-        value
-    }))
-}
-
-fn run_on(
-    endpoint: &Endpoint,
-    open: Option<Connection>,
-    command: &Cmd,
-    most: usize,
-) -> Result<(Value, Connection), Error> {
-    let packed = command.get_packed_command();
-    let timeout = settings::redis_timeout();
-    // What has come unasked would be taken for the reply to what is sent next.
-    if let Some(mut connection) = open.and_then(Connection::quiet) {
-        match connection.run(&packed, most, timeout) {
-            // The other end had closed it before the command came: no reply is owed, and the command may be said again.
-            Err(Error::Closed) => {}
-            result => return result.map(|value| (value, connection)),
-        }
-    }
-    let mut connection = Connection::open(endpoint, settings::redis_connect_timeout())?;
-    connection.run(&packed, most, timeout).map(|value| (value, connection))
-}
-
-/// Ends the connection, if there is one.
-fn close() {
-    drop(STATE.with(|state| state.borrow_mut().connection.take()));
-}
-
-/// The server's address as it may be shown.
-fn server() -> String {
-    STATE.with(|state| match &state.borrow().endpoint {
-        Some(Ok(endpoint)) => endpoint.to_string(),
-        _ => String::from("vcache.redis_url"),
+        state.route.as_mut().map(ask)
     })
 }
 
-/// Logs the first of a row of failures, and says of which kind it is.
-fn failed(error: &Error) -> Failure {
-    let first = STATE.with(|state| !std::mem::replace(&mut state.borrow_mut().failing, true));
-    if first {
-        pgrx::log!("vcache cannot use Redis at {}: {error}", server());
-    }
+/// The servers' addresses as they may be shown.
+fn server() -> String {
+    STATE.with(|state| state.borrow().route.as_ref().map_or_else(String::new, Route::to_string))
+}
+
+fn failure(error: &Error) -> Failure {
     if *error == Error::TimedOut { Failure::TimedOut } else { Failure::Broken }
 }

@@ -1,0 +1,250 @@
+//! Owns whether Redis is asked at all: a breaker for each URL, or for each node of a cluster, shared by the whole server (without
+//! preload, each backend's own), the last error that it saw, and what is told of it in the log.
+//!
+//! What a failure is, docs/decisions/0004-the-breaker.md says; in short: no answer, half an answer, the wrong answer, or a refusal
+//! to read that is not about the one key. A refusal to write does not keep anybody from reading.
+
+use super::connection::Error;
+use crate::pg::{exit, random, shmem};
+use crate::settings;
+use once_cell::sync::OnceCell;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, PgSqlErrorCode};
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use vcache_core::breaker::{self as core, FAILURES, Permit, State};
+use vcache_core::cluster::Target;
+use vcache_core::resp::ReplyError;
+
+/// URLs and nodes share a slot by chance, which only matters when both fail at once.
+const SLOTS: usize = 64;
+
+/// Of an error's text, what is kept.
+const TEXT_BYTES: usize = 100;
+
+shmem::shared_struct! {
+    /// A breaker, and the last error under it.
+    pub struct Slot {
+        word: AtomicU64,
+        /// By the same clock as the breaker's; the text was written under the regions' lock.
+        failed_at: AtomicU64,
+        length: AtomicU32,
+        text: [AtomicU8; TEXT_BYTES],
+    }
+}
+
+static SHARED: shmem::Region<Slot> = shmem::Region::new(c"vcache breakers");
+static OWN: [Slot; SLOTS] = [const {
+    Slot {
+        word: AtomicU64::new(0),
+        failed_at: AtomicU64::new(0),
+        length: AtomicU32::new(0),
+        text: [const { AtomicU8::new(0) }; TEXT_BYTES],
+    }
+}; SLOTS];
+
+/// What the breakers' clock counts from. Set before the first backend is forked, it is the same in all of them.
+static START: OnceCell<Instant> = OnceCell::new();
+
+thread_local! {
+    /// What this backend is asking: it may be terminated meanwhile.
+    static ASKING: Cell<Option<(Breaker, Permit)>> = const { Cell::new(None) };
+}
+
+/// Asks for the shared slots, at server start.
+pub fn request() {
+    SHARED.request(SLOTS);
+    now();
+}
+
+fn now() -> u64 {
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a command is for: not every refusal means the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Read,
+    Write,
+    Flush,
+}
+
+/// The breaker of one URL, or of one node of its cluster.
+#[derive(Clone, Copy)]
+pub struct Breaker {
+    slot: &'static Slot,
+    hash: u64,
+}
+
+impl Breaker {
+    pub fn of(url: &CStr, node: Option<&Target>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (url, node).hash(&mut hasher);
+        let hash = hasher.finish();
+        let slots = SHARED.slots().unwrap_or(&OWN);
+        let slot = slots.get(hash as usize % SLOTS).unwrap_or(&OWN[0]);
+        Self { slot, hash }
+    }
+
+    /// Leave to ask, unless Redis is to be left alone. `server` is its address, for the log.
+    ///
+    /// # Errors
+    /// [`Error::LeftAlone`].
+    pub fn admit(self, purpose: Purpose, server: impl FnOnce() -> String) -> Result<Attempt, Error> {
+        // Who asks for it waits for it.
+        if purpose == Purpose::Flush {
+            return Ok(self.attempt(Permit::Ordinary));
+        }
+        let permit = self.core().admit(now(), lease());
+        if permit != Some(Permit::Ordinary) {
+            self.tell(server);
+        }
+        permit.map(|permit| self.attempt(permit)).ok_or(Error::LeftAlone)
+    }
+
+    fn attempt(self, permit: Permit) -> Attempt {
+        exit::at_exit(|| {
+            ASKING.with(|asking| asking.take().into_iter().for_each(|(breaker, permit)| breaker.cut_short(permit)))
+        });
+        ASKING.set(Some((self, permit)));
+        Attempt { breaker: self, permit }
+    }
+
+    fn core(&self) -> core::Breaker<'static> {
+        core::Breaker::new(&self.slot.word, self.hash)
+    }
+
+    /// Ended from outside while it waited. That counts as no answer: with a statement_timeout shorter than the
+    /// deadlines there would never be another kind of failure. It runs while an ERROR passes: atomics alone.
+    fn cut_short(self, permit: Permit) {
+        self.slot.length.store(0, Ordering::Relaxed);
+        self.slot.failed_at.store(now(), Ordering::Relaxed);
+        self.core().failed(permit, now(), 0.0);
+    }
+
+    fn failed(self, permit: Permit, error: &Error, server: impl FnOnce() -> String) {
+        let text = error.to_string();
+        let end = text.floor_char_boundary(TEXT_BYTES);
+        let (bytes, at, slot) = (text.get(..end).unwrap_or_default().as_bytes(), now(), self.slot);
+        shmem::exclusively(|| {
+            for (to, from) in slot.text.iter().zip(bytes) {
+                to.store(*from, Ordering::Relaxed);
+            }
+            slot.length.store(bytes.len() as u32, Ordering::Relaxed);
+            slot.failed_at.store(at, Ordering::Relaxed);
+        });
+        self.core().failed(permit, at, random::fraction());
+        self.tell(server);
+    }
+
+    /// Logs that it has opened, unless somebody has. Who may not see the setting must not see the line: it is for the log alone.
+    fn tell(self, server: impl FnOnce() -> String) {
+        if self.core().to_tell() {
+            let (server, error) = (server(), self.last_error());
+            log(format!("vcache leaves Redis at {server} alone after {FAILURES} failures in a row: {error}"));
+        }
+    }
+
+    /// The text of the last error.
+    pub fn last_error(&self) -> String {
+        let slot = self.slot;
+        let mut bytes = [0; TEXT_BYTES];
+        let length = shmem::exclusively(|| {
+            for (to, from) in bytes.iter_mut().zip(&slot.text) {
+                *to = from.load(Ordering::Relaxed);
+            }
+            slot.length.load(Ordering::Relaxed) as usize
+        });
+        match bytes.get(..length) {
+            None | Some([]) => String::from("a search was ended while it waited"),
+            Some(text) => String::from_utf8_lossy(text).into_owned(),
+        }
+    }
+}
+
+/// In words, for `vcache_health`.
+impl fmt::Display for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |milliseconds: u64| Duration::from_millis(milliseconds).as_secs_f64();
+        match self.core().state() {
+            State::Closed { failures: 0 } => f.write_str("breaker closed"),
+            State::Closed { failures } => write!(f, "breaker closed, {failures} of {FAILURES} failures in a row"),
+            State::Open { next, .. } => {
+                write!(f, "breaker open, next probe in {:.1} s", seconds(next.saturating_sub(now())))
+            }
+        }
+    }
+}
+
+/// How long a prober may take. It is terminated or killed at the worst, and then somebody else takes its place.
+fn lease() -> u64 {
+    const MARGIN: Duration = Duration::from_millis(100);
+    let whole = settings::redis_connect_timeout() + 2 * settings::redis_timeout() + MARGIN;
+    u64::try_from(whole.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One command under way. Dropped before it has ended, it was cancelled.
+pub struct Attempt {
+    breaker: Breaker,
+    permit: Permit,
+}
+
+impl Attempt {
+    /// Reports how it ended.
+    pub fn ended<T>(self, purpose: Purpose, result: &Result<T, Error>, server: impl Fn() -> String) {
+        let Self { breaker, permit } = self;
+        std::mem::forget(self);
+        ASKING.set(None);
+        match result.as_ref().err().map(|error| (verdict(purpose, error), error)) {
+            Some((Verdict::Failed, error)) => breaker.failed(permit, error, server),
+            Some((Verdict::Nothing, _)) if permit == Permit::Ordinary => {}
+            _ => {
+                if breaker.core().succeeded() {
+                    log(format!("vcache uses Redis at {} again", server()));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        ASKING.set(None);
+        self.breaker.cut_short(self.permit);
+    }
+}
+
+/// What an error says of the server.
+enum Verdict {
+    /// It is of no use.
+    Failed,
+    /// It has answered, and may be of use for another command.
+    Answered,
+    /// Neither.
+    Nothing,
+}
+
+fn verdict(purpose: Purpose, error: &Error) -> Verdict {
+    match error {
+        // A key that another node has, or a value of another type.
+        Error::Redirected(_) => Verdict::Answered,
+        Error::Refused(code) if matches!(code.as_str(), "WRONGTYPE" | "MOVED" | "ASK" | "TRYAGAIN") => {
+            Verdict::Answered
+        }
+        // OOM, READONLY, MISCONF, NOREPLICAS, NOPERM: those who read are answered as before.
+        Error::Refused(_) if purpose != Purpose::Read => Verdict::Nothing,
+        // A value that is larger than an entry may be costs no deadline, and was perhaps stored when the bound was higher.
+        Error::Reply(ReplyError::TooLarge) if purpose == Purpose::Read => Verdict::Nothing,
+        // This backend's own trouble.
+        Error::Descriptors => Verdict::Nothing,
+        _ => Verdict::Failed,
+    }
+}
+
+fn log(line: String) {
+    ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, line, "vcache").report(PgLogLevel::LOG_SERVER_ONLY);
+}

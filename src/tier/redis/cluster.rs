@@ -1,0 +1,302 @@
+//! Owns the way to the node of a Redis Cluster that has a key.
+//!
+//! Which master has which slots is asked of any node when it is first needed, and again, at most once in a second, after
+//! something said that it has changed: a redirection, a node that failed, a cluster that is down. Each master is connected to when
+//! a key of its is first needed. All this happens within the time of the one operation that needs it.
+//!
+//! Each node has a breaker of its own: until another node has taken the slots of one that died, searches for its keys should not
+//! all wait for it, and searches for other keys should find theirs.
+
+use super::breaker::{Breaker, Purpose};
+use super::connection::Error;
+use super::endpoint::Endpoint;
+use super::link::{Command, Deadlines, Link};
+use super::topology::{self, Range};
+use ::redis::{Value, cmd};
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::time::{Duration, Instant};
+use vcache_core::cluster::{self, SLOTS, Target};
+
+/// How often a command may be sent on.
+const MAX_REDIRECTS: u32 = 5;
+/// The specification has 1,000 nodes as the most that is reasonable.
+const MAX_NODES: usize = 1000;
+/// Connections of one backend; each takes two files.
+const MAX_CONNECTIONS: usize = 64;
+/// What asking for the map again must wait for.
+const MAP_PAUSE: Duration = Duration::from_secs(1);
+/// How many nodes are asked for the map in one operation.
+const MAP_TRIES: usize = 3;
+/// Stands for no node in the map.
+const NONE: u16 = u16::MAX;
+
+pub struct Cluster {
+    url: CString,
+    seeds: Vec<Endpoint>,
+    nodes: Vec<Node>,
+    /// The node of each slot: empty as long as nobody has said.
+    slots: Vec<u16>,
+    /// Something said that the map has changed.
+    stale: bool,
+    asked: Option<Instant>,
+    /// Which of the nodes and seeds is asked for the map next. Backends begin at different ones.
+    next: usize,
+    /// The node that was used last.
+    last: usize,
+    /// That of whoever was asked last.
+    breaker: Breaker,
+    /// Counts uses.
+    clock: u64,
+}
+
+struct Node {
+    target: Target,
+    link: Link,
+    breaker: Breaker,
+    /// The clock when it was used last.
+    used: u64,
+}
+
+impl Cluster {
+    pub fn new(url: CString, seeds: Vec<Endpoint>) -> Self {
+        let (nodes, slots, breaker) = (Vec::new(), Vec::new(), Breaker::of(&url, None));
+        let next = std::process::id() as usize;
+        Self { url, seeds, nodes, slots, stale: false, asked: None, next, last: 0, breaker, clock: 0 }
+    }
+
+    /// Runs one command on the node that has this key.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn run(
+        &mut self,
+        purpose: Purpose,
+        key: &[u8],
+        command: &Command,
+        deadlines: &Deadlines,
+    ) -> Result<Value, Error> {
+        let pausing = self.asked.is_some_and(|asked| asked.elapsed() < MAP_PAUSE);
+        if self.slots.is_empty() || (self.stale && !pausing) {
+            let learned = self.learn(purpose, deadlines);
+            if self.slots.is_empty() {
+                learned?;
+            }
+        }
+        let slot = cluster::slot(key);
+        let owner = self.slots.get(usize::from(slot)).map(|node| usize::from(*node));
+        let Some(mut number) = owner.filter(|node| *node < self.nodes.len()) else {
+            self.stale = true;
+            return Err(Error::NoOwner);
+        };
+        let asking = Command::plain(&cmd("ASKING"));
+        let (moved, asked): (&[&Command], &[&Command]) = (&[command], &[&asking, command]);
+        let mut commands = moved;
+        for _ in 0..=MAX_REDIRECTS {
+            let redirect = match self.run_on(number, purpose, commands, deadlines) {
+                Err(Error::Redirected(redirect)) if redirect.slot == slot => redirect,
+                Err(error) => {
+                    self.stale = true;
+                    return Err(error);
+                }
+                result => return result,
+            };
+            let said_by = self.nodes.get(number).map_or("", |node| &node.target.host);
+            number = self.number(redirect.target.said_by(said_by))?;
+            commands = if redirect.ask { asked } else { moved };
+            if !redirect.ask {
+                self.stale = true;
+                if let Some(node) = self.slots.get_mut(usize::from(slot)) {
+                    *node = as_u16(number);
+                }
+            }
+        }
+        self.stale = true;
+        Err(Error::Circles)
+    }
+
+    /// Asks for the map, and gives the number of masters.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn masters(&mut self, purpose: Purpose) -> Result<usize, Error> {
+        self.learn(purpose, &Deadlines::begin())?;
+        Ok(self.nodes.len())
+    }
+
+    /// Runs one command on a node, by its number. As long as no other kind of command is run they stay the same.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn run_at(
+        &mut self,
+        number: usize,
+        purpose: Purpose,
+        command: &Command,
+        deadlines: &Deadlines,
+    ) -> Result<Value, Error> {
+        self.run_on(number, purpose, &[command], deadlines)
+    }
+
+    fn run_on(
+        &mut self,
+        number: usize,
+        purpose: Purpose,
+        commands: &[&Command],
+        deadlines: &Deadlines,
+    ) -> Result<Value, Error> {
+        self.last = number;
+        self.clock += 1;
+        self.make_room(number);
+        let clock = self.clock;
+        let node = self.nodes.get_mut(number).ok_or(Error::NoOwner)?;
+        node.used = clock;
+        self.breaker = node.breaker;
+        let result = node.run(purpose, |link| link.run(commands, deadlines));
+        if result != Err(Error::Descriptors) {
+            return result;
+        }
+        self.nodes.iter_mut().for_each(|node| node.link.close());
+        self.nodes.get_mut(number).ok_or(Error::NoOwner)?.run(purpose, |link| link.run(commands, deadlines))
+    }
+
+    /// Closes the connection that was not used for longest, if this node needs one and there are as many as may be.
+    fn make_room(&mut self, number: usize) {
+        if self.nodes.get(number).is_some_and(|node| node.link.is_open()) {
+            return;
+        }
+        let open = || self.nodes.iter().filter(|node| node.link.is_open());
+        if open().count() < MAX_CONNECTIONS {
+            return;
+        }
+        if let Some(oldest) = self.nodes.iter_mut().filter(|node| node.link.is_open()).min_by_key(|node| node.used) {
+            oldest.link.close();
+        }
+    }
+
+    /// The node at this address, which may be a new one.
+    fn number(&mut self, target: Target) -> Result<usize, Error> {
+        if let Some(number) = self.nodes.iter().position(|node| node.target == target) {
+            return Ok(number);
+        }
+        if self.nodes.len() >= MAX_NODES {
+            // No cluster is like that: what was learned is forgotten.
+            (self.nodes, self.slots) = (Vec::new(), Vec::new());
+            return Err(Error::Circles);
+        }
+        self.nodes.push(Node::new(&self.url, self.seeds.first().ok_or(Error::NoOwner)?, target));
+        Ok(self.nodes.len() - 1)
+    }
+
+    /// Asks some of the nodes and seeds, one after the other, for the map. Each has its share of the time, so that one that hangs
+    /// leaves some to the others and to the command.
+    fn learn(&mut self, purpose: Purpose, deadlines: &Deadlines) -> Result<(), Error> {
+        self.asked = Some(Instant::now());
+        let candidates = self.nodes.len() + self.seeds.len();
+        let mut left = candidates.min(MAP_TRIES);
+        let mut last = Error::LeftAlone;
+        for _ in 0..candidates {
+            self.next = self.next.wrapping_add(1) % candidates;
+            match self.ask(self.next, purpose, &deadlines.share(left + 1)) {
+                None | Some(Err(Error::LeftAlone)) => continue,
+                Some(Ok(ranges)) => return self.take_over(ranges),
+                Some(Err(error)) => last = error,
+            }
+            left -= 1;
+            if left == 0 {
+                break;
+            }
+        }
+        Err(last)
+    }
+
+    /// Asks one of the nodes, or of the seeds after them; `None` for a seed that is one of the nodes.
+    fn ask(&mut self, candidate: usize, purpose: Purpose, deadlines: &Deadlines) -> Option<Result<Vec<Range>, Error>> {
+        let Some(seed) = candidate.checked_sub(self.nodes.len()) else {
+            self.make_room(candidate);
+            let node = self.nodes.get_mut(candidate)?;
+            self.breaker = node.breaker;
+            return Some(node.run(purpose, |link| topology::ask(link, deadlines)));
+        };
+        let endpoint = self.seeds.get(seed)?;
+        let target = endpoint.target()?;
+        if self.nodes.iter().any(|node| node.target == target) {
+            return None;
+        }
+        let mut seed = Node::new(&self.url, endpoint, target);
+        self.breaker = seed.breaker;
+        Some(seed.run(purpose, |link| topology::ask(link, deadlines)))
+    }
+
+    /// Replaces the map by a new one. Connections to nodes that are still in it stay.
+    fn take_over(&mut self, ranges: Vec<Range>) -> Result<(), Error> {
+        let template = self.seeds.first().ok_or(Error::NoOwner)?;
+        let mut nodes: Vec<Node> = Vec::new();
+        let mut slots = vec![NONE; usize::from(SLOTS)];
+        for Range { slots: range, master } in ranges {
+            let number = match nodes.iter().position(|node| node.target == master) {
+                Some(number) => number,
+                None if nodes.len() >= MAX_NODES => return Err(Error::Unexpected),
+                None => {
+                    let old = self.nodes.iter().position(|node| node.target == master);
+                    let new = || Node::new(&self.url, template, master);
+                    nodes.push(old.map_or_else(new, |old| self.nodes.swap_remove(old)));
+                    nodes.len() - 1
+                }
+            };
+            let (first, end) = (usize::from(*range.start()), usize::from(*range.end()) + 1);
+            if let Some(slots) = slots.get_mut(first..end) {
+                slots.fill(as_u16(number));
+            }
+        }
+        (self.nodes, self.slots, self.stale, self.last) = (nodes, slots, false, 0);
+        Ok(())
+    }
+
+    /// That of the node that was asked last.
+    pub fn breaker(&self) -> Breaker {
+        self.breaker
+    }
+}
+
+impl Node {
+    fn new(url: &CStr, template: &Endpoint, target: Target) -> Self {
+        let link = Link::new(template.at(&target));
+        let breaker = Breaker::of(url, Some(&target));
+        Self { target, link, breaker, used: 0 }
+    }
+
+    /// What becomes of it if the breaker lets it.
+    fn run<T>(&mut self, purpose: Purpose, ask: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
+        let name = || format!("{}, a node of a cluster,", self.target);
+        let attempt = self.breaker.admit(purpose, name)?;
+        let result = ask(&mut self.link);
+        attempt.ended(purpose, &result, name);
+        result
+    }
+}
+
+/// The nodes in use, each once; the one that was used last stands first.
+impl fmt::Display for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 10;
+        if self.nodes.is_empty() {
+            let seeds: Vec<_> = self.seeds.iter().take(SHOWN).map(Endpoint::to_string).collect();
+            return write!(f, "the cluster of {}", seeds.join(", "));
+        }
+        let order = self.last..self.last + self.nodes.len();
+        let nodes = order.filter_map(|number| self.nodes.get(number % self.nodes.len()));
+        let shown: Vec<_> = nodes.take(SHOWN).map(|node| node.target.to_string()).collect();
+        let first = shown.first().map_or("", String::as_str);
+        write!(f, "{first} of the cluster {}", shown.join(", "))?;
+        match self.nodes.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// [`MAX_NODES`] are fewer than [`NONE`].
+fn as_u16(number: usize) -> u16 {
+    u16::try_from(number).unwrap_or(NONE)
+}

@@ -1,0 +1,152 @@
+//! `vcache_flush`: it frees vcache's entries, and nobody else's keys.
+
+use std::time::{Duration, Instant};
+
+use harness::{Redis, Stand, until};
+use redis::Commands;
+
+use crate::{assert_searches, prepared, waits};
+
+#[test]
+fn it_frees_the_entries_and_touches_no_other_key() {
+    // What means something in a pattern, and a prefix of the others.
+    for prefix in ["vcache", "app*", "a?b", "[ab]", "a\\b", "x^y-z", ""] {
+        let stand = Stand::start_with(|setup| setup.set("vcache.key_prefix", prefix));
+        let digits = "0123456789abcdef0123456789abcdef";
+        let mut others = vec![
+            format!("{prefix}x:{digits}"),
+            format!("x{prefix}:{digits}"),
+            format!("{prefix}:{}", &digits[1..]),
+            format!("{prefix}:{digits}0"),
+            format!("{prefix}:{}", digits.to_uppercase()),
+            format!("{prefix}:{}-", &digits[1..]),
+            format!("{prefix}:{}\n", &digits[1..]),
+            format!("{prefix}::{digits}"),
+            format!("apple:{digits}"),
+            format!("aab:{digits}"),
+            format!("a:{digits}"),
+            format!("b:{digits}"),
+            format!("ab:{digits}"),
+            prefix.to_owned(),
+            "theirs".to_owned(),
+        ];
+        others.sort();
+        others.dedup();
+        for key in &others {
+            stand.redis.set(key, b"theirs");
+        }
+        let database = stand.database();
+        let (mut session, source) = prepared(&database);
+        assert_searches(&mut session, &source, 0..30);
+        assert_eq!(stand.redis.keys().len(), others.len() + 30, "{prefix}");
+        assert_eq!(session.number("SELECT vcache_flush()"), 30, "{prefix}");
+        assert_eq!(stand.redis.keys(), others, "{prefix}");
+        assert!(others.iter().all(|key| stand.redis.get(key).as_deref() == Some(b"theirs".as_slice())));
+        assert_eq!(session.number("SELECT vcache_flush()"), 0);
+        assert_searches(&mut session, &source, [1, 1]);
+        assert_eq!(database.stats("docs").hits, 1);
+    }
+}
+
+#[test]
+fn it_frees_many_in_bounded_steps() {
+    let stand = Stand::start();
+    let mut pipe = redis::pipe();
+    for number in 0..20_000 {
+        pipe.set(format!("vcache:{number:032x}"), "x").ignore();
+        pipe.set(format!("other:{number:032x}"), "x").ignore();
+    }
+    pipe.query::<()>(&mut stand.redis.connection(0)).expect("SET");
+    let database = stand.database();
+    assert_eq!(database.session().number("SELECT vcache_flush()"), 20_000);
+    let size: usize = redis::cmd("DBSIZE").query(&mut stand.redis.connection(0)).expect("DBSIZE");
+    assert_eq!(size, 20_000);
+    let (scans, unlinks) = (stand.redis.calls("scan"), stand.redis.calls("unlink"));
+    assert!(scans >= 40 && unlinks >= 40, "{scans} scans, {unlinks} unlinks: the steps are too long");
+    assert!(scans < 1000 && unlinks < 1000, "{scans} scans, {unlinks} unlinks: the steps are too short");
+}
+
+#[test]
+fn it_frees_its_own_database_of_redis_and_none_where_redis_is_off() {
+    let redis = Redis::start();
+    let server = Stand::setup(&format!("redis://127.0.0.1:{}/3", redis.port())).start();
+    let database = server.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, [1]);
+    let key = &redis.keys_of(3)[0];
+    redis.set(key, b"of another server");
+    assert_eq!(session.number("SELECT vcache_flush()"), 1);
+    assert_eq!((redis.keys_of(0).len(), redis.keys_of(3).len()), (1, 0));
+    server.reload_with("vcache.redis_url", "");
+    assert_eq!(database.session().number("SELECT vcache_flush()"), 0);
+}
+
+#[test]
+fn it_is_not_for_everyone_and_says_what_is_wrong() {
+    let redis = Redis::start_with(&["--user", "few", "on", ">p4ss", "~vcache:*", "+get", "+set"], None);
+    let server = Stand::setup(&format!("redis://few:p4ss@127.0.0.1:{}/0", redis.port())).start();
+    let database = server.database();
+    let role = database.role("role", "");
+    database.session_as(&role).fails("SELECT vcache_flush()").assert("42501", &["vcache_flush"]);
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, [1]);
+    let failure = session.fails("SELECT vcache_flush()");
+    failure.assert("58000", &["could not free the entries in Redis", "NOPERM", "0 entries"]);
+    assert!(failure.hint.contains("+scan +unlink"), "{failure:?}");
+    // Searches go on.
+    assert_searches(&mut session, &source, [1]);
+    assert_eq!(database.stats("docs").hits, 1);
+    let allow = || {
+        let mut connection = redis.connection(0);
+        let acl = ["SETUSER", "few", "+scan", "+unlink"];
+        redis::cmd("ACL").arg(&acl).query::<()>(&mut connection).expect("ACL SETUSER");
+    };
+    allow();
+    session.run(&format!("GRANT EXECUTE ON FUNCTION vcache_flush() TO {role}"));
+    assert_eq!(database.session_as(&role).number("SELECT vcache_flush()"), 1);
+
+    redis.stop();
+    let failure = database.session_as(&role).fails("SELECT vcache_flush()");
+    failure.assert("58000", &["could not free the entries in Redis", "refused"]);
+    assert!(failure.hint.contains("vcache_health") && !format!("{failure:?}").contains("127.0.0.1"), "{failure:?}");
+    // It asks even where the breaker keeps searches from asking.
+    assert_searches(&mut session, &source, 0..5);
+    redis.start_again();
+    allow();
+    assert_eq!(session.number("SELECT vcache_flush()"), 0);
+    assert!(database.redis().1.contains("breaker closed"));
+}
+
+#[test]
+fn a_cancel_acts_and_a_transaction_takes_nothing_back() {
+    let stand = Stand::start_with(|setup| setup.set("vcache.redis_timeout", "60s"));
+    let database = stand.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, 0..5);
+    session.run("BEGIN; SELECT vcache_flush(); ROLLBACK");
+    assert_eq!(stand.redis.keys().len(), 0);
+    stand.redis.pause();
+    let mut other = database.session();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let pid = session.pid();
+        let flushing = scope.spawn(move || session.fails("SELECT vcache_flush()"));
+        until("it waits for Redis", || waits(&mut other, pid));
+        other.run(&format!("SELECT pg_cancel_backend({pid})"));
+        flushing.join().expect("thread").assert("57014", &["canceling statement"]);
+    });
+    // The bound is on hanging.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    stand.redis.resume();
+    assert_searches(&mut database.session(), &source, [1, 1]);
+}
+
+#[test]
+fn values_of_other_types_under_an_entrys_name_are_freed_with_the_rest() {
+    let stand = Stand::start();
+    let database = stand.database();
+    let mut connection = stand.redis.connection(0);
+    let _: () = connection.rpush(format!("vcache:{:032x}", 1), "x").expect("RPUSH");
+    assert_eq!(database.session().number("SELECT vcache_flush()"), 1);
+    assert_eq!(stand.redis.keys().len(), 0);
+}
