@@ -89,3 +89,63 @@ def replayed(results: dict, replay: dict) -> list[str]:
     if replay["without_asked"] < replay["queries"]:
         lines.append(f"Without a cache only {replay['without_asked']} of the queries were asked; the total is scaled to all.")
     return [*lines, ""]
+
+
+def outage_targets(results: dict) -> list[dict]:
+    """What was promised for the time that Redis is away, and what was measured."""
+
+    def row(name: str, text: str, target: str, value: float, met: bool) -> dict:
+        return {"key": name, "what": text, "target": target, "measured": value, "met": bool(met)}
+
+    hung, cancelled = results["hang"], results["cancel"]
+    rows = [
+        row("hang_connected", "what a hang adds to one search on an open connection, the longest, ms", "70 or less", hung["connected"]["max_ms"], hung["connected"]["max_ms"] <= 70),
+        row("hang_new", "the same with a connection to be made, ms", "170 or less", hung["new"]["max_ms"], hung["new"]["max_ms"] <= 170),
+        row("cancel", "from a cancel to the end of the search, the longest, ms", "100 or less", cancelled["max_ms"], cancelled["max_ms"] <= 100),
+    ]
+    for outage in results["outages"]:
+        kind, recovered, failed = outage["kind"], outage["recovered_after_s"], outage["failed"]
+        rows += [
+            row(f"recovery_{kind}", f"until Redis is used again after a {kind}, s", "2 or less", recovered, recovered <= 2),
+            row(f"failed_{kind}", f"searches that failed, {kind}", "0", failed, failed == 0),
+        ]
+    for floor in results["floor"]:
+        ratio = floor["redis_hit_vs_floor"]
+        rows.append(row(f"redis_hit_vs_floor_{floor['dimensions']}", f"a hit over SELECT and GET, {floor['dimensions']} dimensions, P50", "1.3 or less", ratio, ratio <= 1.3))
+    return rows
+
+
+def outage_page(results: dict) -> str:
+    machine = results["machine"]
+    lines = [
+        "# What Redis' failures cost",
+        "",
+        "Measured by `make bench`, against a Redis of its own that is stopped (SIGSTOP: it accepts connections and never answers) or killed, over TCP, with the deadlines at their defaults.",
+        "Searches are asked by Python, with all sessions in one process: what it takes itself is in the times. The floor is measured by a client in Rust over unix sockets.",
+        "",
+        f"{machine['date']}, commit {machine['commit']}, {machine['cores']} cores ({machine['cpu']}), PostgreSQL {machine['postgresql']}.",
+        "",
+        "![Time of each search through an outage](outage.svg)",
+        "",
+        "| key | what | target | measured | |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in results["targets"]:
+        lines.append(f"| `{row['key']}` | {row['what']} | {row['target']} | {row['measured']:.4g} | {'met' if row['met'] else '**missed**'} |")
+    lines += [
+        "",
+        "## Outages",
+        "",
+        "| Redis | sessions | away, s | searches meanwhile, without Redis | commands that failed | searches that took a deadline or more | these together, ms | used again after, s |",
+        "| --- | --: | --: | --: | --: | --: | --: | --: |",
+    ]
+    for outage in results["outages"]:
+        words = {"hang": "hangs", "kill": "is killed"}[outage["kind"]]
+        lines.append(
+            f"| {words} | {outage['sessions']} | {outage['back_s'] - outage['gone_s']:.1f} | {outage['searches_without_redis']} | {outage['asked_in_vain']} "
+            f"| {outage['searches_that_lost_a_deadline']} | {outage['lost_together_ms']:.0f} | {outage['recovered_after_s']:.2f} |"
+        )
+    lines += ["", "## A hit over its floor", "", "| dimensions | hit, µs | SELECT with the same vector, µs | GET of the same entry, µs | ratio |", "| --: | --: | --: | --: | --: |"]
+    for floor in results["floor"]:
+        lines.append(f"| {floor['dimensions']} | {floor['hit_p50_us']:.1f} | {floor['select_p50_us']:.1f} | {floor['get_p50_us']:.1f} | {floor['redis_hit_vs_floor']:.3f} |")
+    return "\n".join(lines) + "\n"

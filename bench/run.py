@@ -5,10 +5,13 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 
+import outage
+import picture
 import report
 from measure import misses, replay
 from sources import INDEXED_ROWS, SCAN_SECONDS, Source
@@ -31,6 +34,32 @@ def main() -> None:
         passed = int(time.monotonic() - started)
         print(f"[{passed // 60:2}:{passed % 60:02}] {text}", flush=True)
 
+    if arguments.only in (None, "caches"):
+        caches(arguments, say)
+    if arguments.only in (None, "outage"):
+        outages(arguments, say)
+
+
+def outages(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
+    """What Redis' failures cost, and a hit over its floor."""
+    results = {"machine": machine(arguments), **outage.measure(arguments, lambda database: connect(arguments, database), say)}
+    results["targets"] = report.outage_targets(results)
+    drawn = picture.picture(results["outages"])
+    for measured in results["outages"]:
+        # The picture has them all.
+        del measured["points"]
+    if arguments.quick:
+        print(report.outage_page(results))
+        return
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "outage.json").write_text(json.dumps(rounded(results), indent=1) + "\n")
+    (RESULTS / "outage.svg").write_text(drawn)
+    (RESULTS / "outage.md").write_text(report.outage_page(results))
+    say(f"written: {RESULTS.relative_to(Path.cwd())}/outage.json, outage.svg and outage.md")
+
+
+def caches(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
+    """The cache against none and against one made by hand."""
     replays, missed, tables = [], [], []
     for dimensions in DIMENSIONS:
         for key, title, engine, kind, index in SOURCES:
@@ -69,7 +98,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--host", required=True, help="the directory of PostgreSQL's socket")
     parser.add_argument("--port", required=True)
     parser.add_argument("--redis", required=True, help="Redis' socket")
+    parser.add_argument("--floor", required=True, help="the program of bench/floor")
     parser.add_argument("--commit", default="unknown", help="what is measured")
+    parser.add_argument("--only", choices=["caches", "outage"], help="this part alone")
     parser.add_argument("--quick", action="store_true", help="small tables and streams, only printed: to see that it runs")
     return parser.parse_args()
 

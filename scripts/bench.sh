@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures the cache against no cache and against one made by hand, on servers of its own, and writes bench/results.
-#   ARGS='…'    arguments for bench/run.py, such as --quick
+#   ARGS='…'    arguments for bench/run.py, such as --quick or --only outage
 source "$(dirname "$0")/lib.sh"
 source scripts/servers.sh
 
@@ -9,6 +9,7 @@ scripts/ruvector.sh
 scripts/pgvector.sh
 scripts/build.sh
 scripts/drivers.sh
+cargo build --release --quiet -p vcache-floor
 
 take_turns bench
 dir=$(as_server mktemp -d "$(open_tmp)/vcache-bench.XXXXXX")
@@ -29,14 +30,15 @@ say "starting PostgreSQL and Redis"
 start_servers "$dir" 28816 "$home" "shared_buffers = 2GB
 maintenance_work_mem = 1GB
 max_parallel_workers_per_gather = 0 # one core for each search: the others are others'
-autovacuum = off"
+autovacuum = off
+max_connections = 600"
 # The client runs as the caller, and the directory is the servers' alone.
 as_server chmod 755 "$dir"
 as_server chmod 777 "$dir/redis.sock"
 
 read -ra args <<<"${ARGS:-}"
 say "measuring"
-"$target/drivers/python/bin/python" bench/run.py --host "$dir" --port 28816 --redis "$dir/redis.sock" \
+"$target/drivers/python/bin/python" bench/run.py --host "$dir" --port 28816 --redis "$dir/redis.sock" --floor "$target/release/vcache-floor" \
     --commit "$(git describe --always --dirty 2>/dev/null || echo unknown)" "${args[@]}" || {
     show_logs "$dir"
     exit 1
