@@ -1,7 +1,7 @@
 //! Owns whether Redis is asked at all: a breaker for each URL, or for each node of a cluster, shared by the whole server (without
 //! preload, each backend's own), the last error that it saw, and what is told of it in the log.
 //!
-//! What a failure is, docs/decisions/0004-the-breaker.md says; in short: no answer, half an answer, the wrong answer, or a refusal
+//! What a failure is, docs/decisions/0006-the-breaker.md says; in short: no answer, half an answer, the wrong answer, or a refusal
 //! to read that is not about the one key. A refusal to write does not keep anybody from reading.
 
 use super::connection::Error;
