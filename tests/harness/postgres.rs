@@ -232,26 +232,6 @@ impl Postgres {
         Database::new(self, name)
     }
 
-    /// A standby of its own that streams from this server, as it is now, with the same settings.
-    pub fn standby(&self) -> Self {
-        let directory = Directory::new("standby");
-        let mut backup = account::command(&self.installation.program("pg_basebackup"));
-        backup.arg("-D").arg(directory.path().join("data")).arg("-h").arg(self.directory.path());
-        backup.args(["-p", &PORT.to_string(), "-U", "postgres", "-R", "-X", "stream", "-c", "fast"]);
-        succeed(&mut backup);
-        let standby = Self {
-            directory,
-            installation: self.installation.clone(),
-            engine: self.engine,
-            settings: Mutex::new(self.settings.lock().expect("settings").clone()),
-            environment: self.environment.clone(),
-            process: Mutex::new(None),
-            databases: AtomicU32::new(0),
-        };
-        standby.start();
-        standby
-    }
-
     /// Waits until this standby has all that the primary has written.
     pub fn catch_up(&self, primary: &Self) {
         let written = primary.connect("postgres", "postgres").value("SELECT pg_current_wal_lsn()");
