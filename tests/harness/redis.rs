@@ -210,9 +210,13 @@ impl Redis {
 
     /// Runs a command whose reply nobody needs.
     pub fn command(&self, words: &[&str]) {
+        self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    }
+
+    /// Runs a command that may be refused.
+    pub fn try_command(&self, words: &[&str]) -> redis::RedisResult<()> {
         let (name, arguments) = words.split_first().expect("a command");
-        let result = redis::cmd(name).arg(arguments).query::<redis::Value>(&mut self.connection(0));
-        result.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        redis::cmd(name).arg(arguments).query::<redis::Value>(&mut self.connection(0)).map(drop)
     }
 
     /// The names of all commands that have been called since the server started, as INFO gives them.

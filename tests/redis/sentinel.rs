@@ -29,8 +29,9 @@ fn a_change_of_master_is_followed() {
         first.start_again();
         watched.wait();
         until("the first is a replica", || !first.is_master());
-        // Asked to, the sentinels change it again while both live.
-        watched.sentinels()[1].command(&["SENTINEL", "FAILOVER", "entries"]);
+        // Asked to, the sentinels change it again while both live: once they know that the first is a replica, and a good one.
+        let failover = || watched.sentinels()[1].try_command(&["SENTINEL", "FAILOVER", "entries"]).is_ok();
+        until("a failover begins", failover);
         until("the first is the master", || first.is_master());
         until("the second is a replica", || !second.is_master());
         until("all hit", || all_hit(&mut session, &source));

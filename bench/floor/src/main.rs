@@ -38,10 +38,8 @@ fn measure(mut client: Client, redis: &str, dimensions: usize, count: usize) -> 
     let search = client.prepare("SELECT id, distance, payload FROM vcache_search('docs', $1::real[], 10)")?;
     let select = client.prepare("SELECT $1::real[] IS NULL")?;
     client.query(&search, &[&vector])?;
-    let explained = client.query_one(
-        "SELECT 'vcache:' || key, outcome FROM vcache_explain('docs', $1::real[], 10)",
-        &[&vector],
-    )?;
+    let explained =
+        client.query_one("SELECT 'vcache:' || key, outcome FROM vcache_explain('docs', $1::real[], 10)", &[&vector])?;
     if explained.get::<_, &str>(1) != "hit" {
         return Err("the search is no hit".into());
     }
