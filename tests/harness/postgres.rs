@@ -170,6 +170,11 @@ impl Postgres {
         self.directory.forget();
     }
 
+    /// Whether it has been started and not been stopped.
+    pub fn is_running(&self) -> bool {
+        self.process().is_some()
+    }
+
     /// Stops and starts it.
     pub fn restart(&self, mode: Stop) {
         self.stop(mode);
