@@ -1,7 +1,5 @@
 //! Owns one connection: it does what its script says, notes it, and tells what must not happen.
 
-use std::time::Duration;
-
 use harness::{Failure, Postgres, Session};
 
 use crate::history::History;
@@ -128,11 +126,6 @@ impl<'scene> Actor<'scene> {
     fn step(&mut self, step: &Step) -> Result<(), Trouble> {
         match step {
             Step::Run(sql) => self.run(sql).map(drop),
-            Step::Copy(sql, lines) => {
-                self.history.begin(format!("{sql}: {}", lines.trim_end().replace('\t', " ").replace('\n', "; ")));
-                let done = self.session.try_copy(sql, lines);
-                self.noted(sql, done).map(drop)
-            }
             Step::Compare(comparison) => self.compare(comparison),
             Step::Cursor(comparison, steps) => self.cursor(comparison, steps),
             Step::Opened => {
@@ -155,15 +148,10 @@ impl<'scene> Actor<'scene> {
                 self.run("RELEASE SAVEPOINT s").map(drop)
             }
             Step::Pause(duration) => {
-                self.pause(*duration);
+                std::thread::sleep(*duration);
                 Ok(())
             }
         }
-    }
-
-    /// Does nothing.
-    pub fn pause(&self, duration: Duration) {
-        std::thread::sleep(duration);
     }
 
     fn compare(&mut self, comparison: &Comparison) -> Result<(), Trouble> {
@@ -275,18 +263,10 @@ impl<'scene> Actor<'scene> {
     /// Runs a statement, under another text in the history.
     fn run_as(&mut self, sql: &str, text: String) -> Result<Vec<Vec<Option<String>>>, Trouble> {
         self.history.begin(text);
-        let done = self.session.try_rows(sql);
-        self.noted(sql, done)
-    }
-
-    fn noted<T>(&mut self, sql: &str, done: Result<T, Failure>) -> Result<T, Trouble>
-    where
-        T: Told,
-    {
-        match done {
-            Ok(value) => {
-                self.history.end(&value.told());
-                Ok(value)
+        match self.session.try_rows(sql) {
+            Ok(rows) => {
+                self.history.end(&told(&rows));
+                Ok(rows)
             }
             Err(failure) => {
                 self.history.end(&format!(" → {} {}", failure.sqlstate, failure.message));
@@ -318,22 +298,10 @@ impl<'scene> Actor<'scene> {
     }
 }
 
-/// What the history says of a statement that succeeded.
-trait Told {
-    fn told(&self) -> String;
-}
-
-impl Told for Vec<Vec<Option<String>>> {
-    fn told(&self) -> String {
-        match self.as_slice() {
-            [row] if row.len() == 1 => format!(" → {}", row[0].as_deref().unwrap_or("NULL")),
-            _ => String::new(),
-        }
-    }
-}
-
-impl Told for u64 {
-    fn told(&self) -> String {
-        String::new()
+/// What the history says of a statement that succeeded: a single value.
+fn told(rows: &[Vec<Option<String>>]) -> String {
+    match rows {
+        [row] if row.len() == 1 => format!(" → {}", row[0].as_deref().unwrap_or("NULL")),
+        _ => String::new(),
     }
 }

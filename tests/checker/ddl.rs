@@ -58,16 +58,7 @@ pub fn change(script: &mut Script) -> Work {
         11 => {
             let table = script.one_of(&["flat", "shop", "parts_b", "rooms_red"]);
             let target = TARGETS.iter().find(|target| target.name == table).expect("a target");
-            let tenant = script.one_of(target.tenants);
-            let id = target.known.0 + script.generator.below(20) as i64;
-            let line = row(&mut script.generator, id, tenant);
-            let values = line.trim_matches(['(', ')']);
-            // As a COPY has it: without quotes and casts.
-            let fields: Vec<&str> = values.splitn(5, ", ").map(|field| field.trim_matches('\'')).collect();
-            let embedding = fields[4].split('\'').next().unwrap_or_default();
-            let line = format!("{}\t{}\t{}\t{}\t{embedding}\n", fields[0], fields[1], fields[2], fields[3]);
-            let copy = format!("COPY {table} (id, n, tenant, title, embedding) FROM STDIN (FREEZE)");
-            vec![Step::Run(format!("TRUNCATE {table}")), Step::Copy(copy, line)]
+            vec![Step::Run(format!("TRUNCATE {table}")), Step::Run(writes::copy(script, target, 5, ", FREEZE"))]
         }
         12 => {
             // One session's rows: they must not be cached for all.

@@ -12,6 +12,9 @@ use crate::history::{History, told};
 use crate::scene::Scene;
 use crate::script::{Role, Script};
 
+/// How long a connection rests at most.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
 /// One connection: what it is for, how far its choices have come, what it has done.
 struct Part<'server> {
     server: &'server Postgres,
@@ -131,7 +134,7 @@ impl<'server> Part<'server> {
             shared.compared.fetch_add(std::mem::take(&mut actor.compared), Ordering::Relaxed);
             shared.changing.fetch_add(std::mem::take(&mut actor.changing), Ordering::Relaxed);
             match done {
-                Ok(()) => actor.pause(script.rest()),
+                Ok(()) => shared.rest(script.rest()),
                 Err(Trouble::Wrong(what)) => shared.fail(what),
                 // A standby ends sessions whose transactions stand in the way of what it replays.
                 Err(_) if self.role == Role::Onlooker && !shared.is_over() => actor = connect(&self.history),
@@ -172,6 +175,14 @@ impl Shared {
             std::thread::sleep(Duration::from_millis(20));
         }
         self.over.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until so many comparisons have been made, or none are for a while: those who make them may wait for a lock.
+    fn rest(&self, comparisons: u64) {
+        let (until, start) = (self.compared.load(Ordering::Relaxed) + comparisons, Instant::now());
+        while self.compared.load(Ordering::Relaxed) < until && start.elapsed() < LONGEST_REST && !self.is_over() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn is_over(&self) -> bool {

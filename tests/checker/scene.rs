@@ -270,10 +270,10 @@ impl Scene {
     /// The statements that a session prepares, to be run by [`Scene::execute`].
     pub fn preparations(&self) -> Vec<String> {
         let prepare = |(number, namespace): (usize, &Namespace)| {
-            let queries = "unnest($1) WITH ORDINALITY q(v, n)";
+            let queries = "unnest($1, $3) q(v, n)";
             let comparison =
                 compared(namespace, queries, &searched(namespace, "$2"), &plain(namespace, "$2"), "$2", true);
-            format!("PREPARE compare_{number}(text[], int) AS {comparison}")
+            format!("PREPARE compare_{number}(text[], int, int[]) AS {comparison}")
         };
         NAMESPACES.iter().enumerate().map(prepare).collect()
     }
@@ -282,7 +282,7 @@ impl Scene {
     pub fn execute(&self, namespace: &Namespace, queries: &[usize], top_k: usize) -> String {
         let number = NAMESPACES.iter().position(|other| other.name == namespace.name).expect("a namespace");
         let vectors: Vec<String> = queries.iter().map(|query| format!("'{}'", self.queries[*query])).collect();
-        format!("EXECUTE compare_{number}(ARRAY[{}], {top_k})", vectors.join(", "))
+        format!("EXECUTE compare_{number}(ARRAY[{}], {top_k}, ARRAY{queries:?})", vectors.join(", "))
     }
 
     /// A statement that searches and asks the plain query in its one snapshot. A row: the number of the query, whether its

@@ -13,8 +13,6 @@ use crate::writes;
 pub enum Step {
     /// A statement.
     Run(String),
-    /// `COPY … FROM STDIN`, and its lines.
-    Copy(String, String),
     /// A comparison.
     Compare(Comparison),
     /// A comparison's cursor: one row of it is fetched before the steps, the rest after them.
@@ -114,7 +112,7 @@ impl Script {
         match self.role {
             Role::Writer | Role::Soloist => self.writing(),
             Role::Reader => {
-                if self.chance(12) {
+                if self.chance(5) {
                     self.writing()
                 } else {
                     self.reading()
@@ -125,14 +123,14 @@ impl Script {
         }
     }
 
-    /// A pause between two works, so that there is time for hits.
-    pub fn rest(&mut self) -> Duration {
-        let most = match self.role {
-            Role::Writer => 50,
+    /// How many comparisons all connections are to make before this one goes on: writes come at their rate, not the clock's, so that
+    /// as many of them are hits on a slow machine as on a quick one.
+    pub fn rest(&mut self) -> u64 {
+        match self.role {
+            Role::Writer => self.generator.below(300),
             Role::Reader | Role::Onlooker | Role::Soloist => 0,
-            Role::Administrator => 600,
-        };
-        if most == 0 { Duration::ZERO } else { Duration::from_millis(self.generator.below(most)) }
+            Role::Administrator => self.generator.below(1000),
+        }
     }
 
     /// Whether something happens that does so in this many of a hundred cases.
@@ -147,8 +145,8 @@ impl Script {
     fn isolation(&mut self) -> Isolation {
         match self.generator.below(100) {
             _ if self.role == Role::Onlooker => self.one_of(&[Isolation::ReadCommitted, Isolation::RepeatableRead]),
-            0..50 => Isolation::ReadCommitted,
-            50..88 => Isolation::RepeatableRead,
+            0..52 => Isolation::ReadCommitted,
+            52..94 => Isolation::RepeatableRead,
             _ => Isolation::Serializable,
         }
     }

@@ -48,19 +48,27 @@ pub fn any_of(script: &mut Script, target: &Target) -> Step {
             Step::Run(format!("TRUNCATE {only}{}{cascade}{refill}", target.name))
         }
         3..9 => {
-            let lines: String = (0..1 + script.generator.below(3))
-                .map(|_| {
-                    let (id, n) = (fresh(script, target), script.generator.below(100));
-                    let tenant = tenant(script, target);
-                    format!("{id}\t{n}\t{tenant}\tcopied\t{}\n", vector(&mut script.generator))
-                })
-                .collect();
-            Step::Copy(format!("COPY {} (id, n, tenant, title, embedding) FROM STDIN", target.name), lines)
+            let rows = 1 + script.generator.below(3);
+            Step::Run(copy(script, target, rows, ""))
         }
         9..16 => Step::Run(merge(script, target)),
         16..20 => Step::Run(format!("DELETE FROM {} WHERE id > 1000 AND id % 2 = 0", target.name)),
         _ => Step::Run(one_row(script, target)),
     }
+}
+
+/// New rows by COPY, from a program: so it is a statement as any other.
+pub fn copy(script: &mut Script, target: &Target, rows: u64, options: &str) -> String {
+    let lines: String = (0..rows)
+        .map(|_| {
+            let (id, n, tenant) = (fresh(script, target), script.generator.below(100), tenant(script, target));
+            format!(" \"{id};{n};{tenant};copied;{}\"", vector(&mut script.generator))
+        })
+        .collect();
+    let Target { name, .. } = target;
+    format!(
+        "COPY {name} (id, n, tenant, title, embedding) FROM PROGRAM 'printf \"%s\\n\"{lines}' (DELIMITER ';'{options})"
+    )
 }
 
 /// A statement that may stand anywhere: of few rows, on any target.

@@ -1,7 +1,6 @@
 //! One session of a server, as a test speaks to it: statements as text, values as text, errors and notices as what
 //! they are.
 
-use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use postgres::error::DbError;
@@ -103,14 +102,6 @@ impl Session {
             _ => None,
         });
         Ok(rows.collect())
-    }
-
-    /// Sends lines to a `COPY … FROM STDIN`; how many rows it took, or how it failed.
-    pub fn try_copy(&mut self, sql: &str, lines: &str) -> Result<u64, Failure> {
-        let mut writer = self.client.copy_in(sql).map_err(|error| failure(&error))?;
-        // What the server says against the lines comes at the end.
-        let _ = writer.write_all(lines.as_bytes());
-        writer.finish().map_err(|error| failure(&error))
     }
 
     /// The only column of every row, which must not be null.
