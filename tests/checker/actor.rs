@@ -226,11 +226,14 @@ impl<'scene> Actor<'scene> {
                 }
                 let explanation = self.scene.explanation(namespace.name, query, *top_k);
                 let again = self.scene.comparison(namespace, &[query], *top_k, false);
+                let fresh = self.server.connect("postgres", &self.database).try_rows(&Scene::definition(namespace));
+                told.push_str(&format!("\n  defined then: {}, to others now: {fresh:?}", value(4)));
                 for (what, sql) in [("explained now", explanation), ("compared again", again)] {
                     let rows = self.session.try_rows(&sql);
                     told.push_str(&format!("\n  {what}: {rows:?}"));
                 }
             }
+            told.push_str(&format!("\n  the server's log:\n{}", self.server.last_of_log()));
             return Err(Trouble::Wrong(told));
         }
         Ok(())

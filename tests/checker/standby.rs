@@ -35,6 +35,7 @@ fn a_search_on_a_standby_answers_as_its_plain_query_does() {
         ControlFlow::Continue(())
     });
     replay.run("SELECT pg_wal_replay_resume()");
+    standby.catch_up(primary);
     let mut figures = Figures::default();
     figures.take(&cast);
     let there = Counted::of(&mut replay);
