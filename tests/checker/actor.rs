@@ -3,7 +3,7 @@
 use harness::{Failure, Postgres, Session};
 
 use crate::history::History;
-use crate::scene::{Namespace, Scene};
+use crate::scene::{DETACHING, Scene};
 use crate::script::{Comparison, End, Isolation, Role, Step, Way, Work};
 
 /// The longest that a connection waits for a lock, in milliseconds: those that change definitions block the others.
@@ -218,9 +218,10 @@ impl<'scene> Actor<'scene> {
                 value(2),
                 value(3)
             );
-            if let Some(Comparison { namespace, top_k, .. }) = of {
+            if let Some(comparison) = of {
+                let Comparison { namespace, top_k, .. } = comparison;
                 let query = value(0).parse().expect("the number of a query");
-                if self.is_of_change(namespace, query, *top_k, &value(4)) {
+                if self.is_of_change(comparison, query, &value(4)) {
                     self.changing += 1;
                     continue;
                 }
@@ -242,17 +243,23 @@ impl<'scene> Actor<'scene> {
     /// Whether a difference comes from a change that no snapshot sees in step: the source was truncated, rewritten, or given or
     /// deprived of a child while the statement ran. Then the two queries in it need not agree, and neither do two plain ones.
     /// Where statements share a snapshot, the next one must agree.
-    fn is_of_change(&mut self, namespace: &Namespace, query: usize, top_k: usize, definition: &str) -> bool {
+    fn is_of_change(&mut self, comparison: &Comparison, query: usize, definition: &str) -> bool {
+        let Comparison { namespace, top_k, way, .. } = comparison;
         let defined = |session: &mut Session| {
             session.try_rows(&Scene::definition(namespace)).ok().and_then(|rows| rows.first()?.first()?.clone())
         };
-        if self.isolation == Isolation::ReadCommitted {
-            return defined(&mut self.session).is_some_and(|now| now != definition);
+        // A standby may end the session here.
+        let agrees = |session: &mut Session| {
+            let again = session.try_rows(&self.scene.comparison(namespace, &[query], *top_k, true));
+            again.map_or(true, |rows| rows.is_empty())
+        };
+        if self.isolation != Isolation::ReadCommitted {
+            let mut other = self.server.connect("postgres", &self.database);
+            return defined(&mut other).is_some_and(|now| now != definition) && agrees(&mut self.session);
         }
-        let changed =
-            defined(&mut self.server.connect("postgres", &self.database)).is_some_and(|now| now != definition);
-        let again = self.session.try_rows(&self.scene.comparison(namespace, &[query], top_k, true));
-        changed && again.is_ok_and(|rows| rows.is_empty())
+        // PostgreSQL keeps a prepared plan that was made under a snapshot from before a DETACH that is pending since.
+        let is_old_plan = matches!(way, Way::Prepared) && definition.contains(DETACHING);
+        defined(&mut self.session).is_some_and(|now| now != definition) || (is_old_plan && agrees(&mut self.session))
     }
 
     /// Runs a statement.

@@ -10,6 +10,9 @@ pub const QUERIES: usize = 6;
 /// The tenants of the tables that have some.
 pub const TENANTS: [&str; 3] = ["red", "green", "blue"];
 
+/// What a definition says of a partition while a DETACH CONCURRENTLY of it is under way.
+pub const DETACHING: &str = "detaching";
+
 /// A name that is searched, and what the search stands for.
 pub struct Namespace {
     /// As vcache_search is given it.
@@ -205,7 +208,7 @@ impl Scene {
                      SELECT source::oid, false
                      UNION SELECT i.inhrelid, i.inhdetachpending FROM pg_inherits i JOIN members m ON i.inhparent = m.oid
                  )
-                 SELECT string_agg(concat_ws(' ', c.oid, c.relfilenode, m.pending), ', ' ORDER BY c.oid)
+                 SELECT string_agg(concat_ws(' ', c.oid, c.relfilenode, CASE WHEN m.pending THEN 'detaching' END), ', ' ORDER BY c.oid)
                  FROM members m JOIN pg_class c USING (oid)
              $$;
              CREATE FUNCTION planned_definition(source regclass) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
