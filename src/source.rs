@@ -203,8 +203,11 @@ fn describe(family: &Family, function: Oid) -> Result<u128, Unguarded> {
 pub struct Written {
     /// The sources with exact freshness whose rows it may change.
     pub sources: Vec<Oid>,
-    /// The columns of the table that their namespaces read; `None` where that says nothing: the table has relatives.
+    /// The columns of the table that their namespaces read; `None` where that says nothing, because a trigger may change others on
+    /// a row's way.
     pub read_columns: Option<Vec<i16>>,
+    /// Whether PostgreSQL's count of the table's changed rows is that of all rows a statement may change.
+    pub is_counted: bool,
     generation: u64,
 }
 
@@ -224,7 +227,9 @@ pub fn written(table: &Table, schema: Oid) -> Rc<Written> {
     let mut sources: Vec<Oid> = concerned.iter().map(|registration| registration.source).collect();
     sources.sort_unstable_by_key(|oid| oid.to_u32());
     sources.dedup();
-    let read_columns = (family.members.len() == 1 && !relation::rewrites_updates(table)).then(|| {
+    let is_simple = |of: &Oid| Table::try_open(*of).is_some_and(|open| !relation::changes_rows_on_their_way(&open));
+    let is_counted = family.descendants.len() == 1 && relation::is_heap(table);
+    let read_columns = family.descendants.iter().all(is_simple).then(|| {
         let columns = catalog::columns(table);
         columns
             .iter()
@@ -232,7 +237,7 @@ pub fn written(table: &Table, schema: Oid) -> Rc<Written> {
             .map(|column| column.number)
             .collect()
     });
-    let found = Rc::new(Written { sources, read_columns, generation });
+    let found = Rc::new(Written { sources, read_columns, is_counted, generation });
     keep(&WRITTEN, oid, &found);
     found
 }

@@ -29,8 +29,7 @@ fn source_changed(call: &Call) -> Datum {
     if written.sources.is_empty() {
         return trigger::nothing();
     }
-    // Rows are counted where they are: not in the parents that a statement names.
-    let counted = written.read_columns.is_some();
+    let counted = written.is_counted;
     if fired.is_before() {
         mark::set(table.oid(), || counted.then(|| relation::changes(fired.relation(), true)).flatten());
     } else if fired.is_for_row() || has_changed(&fired, &written, counted) {
@@ -91,6 +90,9 @@ fn ddl(call: &Call) -> Datum {
     {
         for table in changed_tables() {
             table_changed(schema, table, command.starts_with("ALTER"));
+            if trigger::makes_relatives(call) {
+                guard_new_members(schema, table);
+            }
         }
     }
     trigger::nothing()
@@ -105,7 +107,7 @@ fn is_of_functions(command: &str) -> bool {
 /// Forgets, at commit, what is cached for every source.
 fn change_all(schema: Oid) {
     mark::set(pg_sys::InvalidOid, || None);
-    clock::advance(schema, Scope::Database);
+    clock::advance_database(schema);
 }
 
 /// The tables that the current command has made or altered.
@@ -134,16 +136,19 @@ fn table_changed(schema: Oid, table: Oid, is_altered: bool) {
         for source in &written.sources {
             clock::advance(schema, Scope::Source(*source));
         }
-        guard_new_members(schema, table);
     } else if is_altered && catalog::is_row_type_in_use(table) {
         // A column of its row type is rendered by its columns.
         change_all(schema);
     }
 }
 
-/// Puts the triggers on those of a family that have none, if the current role owns them. What somebody has switched off stays so, and
+/// Puts the triggers on those of a table's family that have none, if the current role owns them. What somebody has switched off stays so, and
 /// like the lack of a trigger makes bypasses of searches.
 fn guard_new_members(schema: Oid, table: Oid) {
+    let is_written = |open: Table| !source::written(&open, schema).sources.is_empty();
+    if !Table::try_open(table).is_some_and(is_written) {
+        return;
+    }
     let function = source::trigger_function(schema);
     for member in inherits::family(table).members {
         let has_none = |relation: relation::Relation| relation.triggers.iter().all(|other| other.function != function);
@@ -157,6 +162,9 @@ fn guard_new_members(schema: Oid, table: Oid) {
 /// Puts the triggers on every member of a source's family, and keeps writers away until the transaction ends: from then on they know
 /// of the registration.
 pub fn guard(schema: Oid, source: Oid) {
+    if source::trigger_function(schema) == pg_sys::InvalidOid {
+        Error::NotUpdated.raise();
+    }
     for member in inherits::family(source).members {
         lock::exclude_writers(member);
         install(schema, member);

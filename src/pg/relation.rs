@@ -60,13 +60,19 @@ fn triggers(table: &Table) -> Vec<Trigger> {
     }
 }
 
-/// Whether a row that is updated may be changed by a trigger on its way.
-pub fn rewrites_updates(table: &Table) -> bool {
+/// Whether a row that is updated, or moved to another partition, may be changed by a trigger on its way.
+pub fn changes_rows_on_their_way(table: &Table) -> bool {
     // SAFETY: the relation is open.
     unsafe {
         let descriptor = (*table.relation()).trigdesc;
-        !descriptor.is_null() && (*descriptor).trig_update_before_row
+        !descriptor.is_null() && ((*descriptor).trig_update_before_row || (*descriptor).trig_insert_before_row)
     }
+}
+
+/// Whether its rows are PostgreSQL's own heap's, which counts changes.
+pub fn is_heap(table: &Table) -> bool {
+    // SAFETY: the relation is open.
+    unsafe { (*(*table.relation()).rd_rel).relam == pg_sys::HEAP_TABLE_AM_OID }
 }
 
 /// Adds to `bytes` what an answer depends on and a snapshot does not show.

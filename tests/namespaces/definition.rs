@@ -114,7 +114,6 @@ fn what_is_no_definition_is_refused() {
         ("'n', 'docs', 'embedding', metric => 'l2', id_column => 'nothing'", "42703", &["nothing"]),
         ("'n', 'docs', 'embedding', metric => 'l2', payload_columns => '{title,nothing}'", "42703", &["nothing"]),
         ("'n', 'docs', 'embedding', metric => 'l2', namespace_column => 'nothing'", "42703", &["nothing"]),
-        ("'n', 'docs', 'embedding', metric => 'l2', freshness => 'exact'", "", &["exact"]),
         ("'n', 'docs', 'embedding', metric => 'l2', freshness => 'sometimes'", "22023", &["sometimes"]),
         ("'n', 'docs', 'embedding', metric => 'l2', fetch_k => 0", "22023", &["fetch_k"]),
         ("'n', 'docs', 'embedding', metric => 'l2', fetch_k => -5", "22023", &["fetch_k"]),
