@@ -234,7 +234,6 @@ impl<'scene> Actor<'scene> {
                     told.push_str(&format!("\n  {what}: {rows:?}"));
                 }
             }
-            told.push_str(&format!("\n  the server's log:\n{}", self.server.last_of_log()));
             return Err(Trouble::Wrong(told));
         }
         Ok(())
