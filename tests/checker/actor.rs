@@ -227,8 +227,7 @@ impl<'scene> Actor<'scene> {
                 }
                 let explanation = self.scene.explanation(namespace.name, query, *top_k);
                 let again = self.scene.comparison(namespace, &[query], *top_k, false);
-                let fresh = self.server.connect("postgres", &self.database).try_rows(&Scene::definition(namespace));
-                told.push_str(&format!("\n  defined then: {}, to others now: {fresh:?}", value(4)));
+                told.push_str(&format!("\n  defined then: {}", value(4)));
                 for (what, sql) in [("explained now", explanation), ("compared again", again)] {
                     let rows = self.session.try_rows(&sql);
                     told.push_str(&format!("\n  {what}: {rows:?}"));
@@ -253,12 +252,13 @@ impl<'scene> Actor<'scene> {
             again.map_or(true, |rows| rows.is_empty())
         };
         if self.isolation != Isolation::ReadCommitted {
-            let mut other = self.server.connect("postgres", &self.database);
-            return defined(&mut other).is_some_and(|now| now != definition) && agrees(&mut self.session);
+            // The server may be about to stop, and then nobody can tell.
+            let now = self.server.try_connect("postgres", &self.database).and_then(|mut other| defined(&mut other));
+            return now.is_none_or(|now| now != definition) && agrees(&mut self.session);
         }
         // PostgreSQL keeps a prepared plan that was made under a snapshot from before a DETACH that is pending since.
         let is_old_plan = matches!(way, Way::Prepared) && definition.contains(DETACHING);
-        defined(&mut self.session).is_some_and(|now| now != definition) || (is_old_plan && agrees(&mut self.session))
+        defined(&mut self.session).is_none_or(|now| now != definition) || (is_old_plan && agrees(&mut self.session))
     }
 
     /// Runs a statement.

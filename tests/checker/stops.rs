@@ -8,7 +8,7 @@ use harness::{Postgres, Redis, Stand, Stop, until};
 
 use crate::actor::{Actor, Trouble};
 use crate::run::{Cast, Length};
-use crate::scene::{NAMESPACES, QUERIES, Scene};
+use crate::scene::{NAMESPACES, QUERIES, Scene, TARGETS};
 use crate::script::{Comparison, Role, Script, Step, Way, Work};
 use crate::{Counted, Figures, Stage, settle, writes};
 
@@ -47,6 +47,7 @@ pub fn crashes(stage: &mut Stage, time: Duration) -> (Figures, Result<(), String
     let (start, mut round) = (Instant::now(), 0);
     while start.elapsed() < time || round < 4 {
         round += 1;
+        let times = 1 + stage.generator.below(3);
         let mut went = || {
             let started = Instant::now();
             let mut counted = Counted::default();
@@ -62,7 +63,7 @@ pub fn crashes(stage: &mut Stage, time: Duration) -> (Figures, Result<(), String
             if server.is_running() {
                 let kept = progress(server, database.name());
                 let mut made = 0;
-                cast.alone(server, |actor, script| last_commits(actor, script, &mut made))?;
+                cast.alone(server, |actor, script| last_commits(actor, script, times, &mut made))?;
                 figures.add(Counted::of(&mut database.session()));
                 server.stop(Stop::Immediate);
                 server.start();
@@ -70,7 +71,7 @@ pub fn crashes(stage: &mut Stage, time: Duration) -> (Figures, Result<(), String
             } else {
                 server.start();
             }
-            cast.alone(server, first_commits)?;
+            cast.alone(server, |actor, script| first_commits(actor, script, times))?;
             settle(server, database.name(), &scene);
             Ok(())
         };
@@ -128,12 +129,13 @@ fn promotion(
         session.run("SELECT pg_reload_conf()");
         until("the standby receives nothing more", || session.number("SELECT count(*) FROM pg_stat_wal_receiver") == 0);
         let (kept, mut made) = (progress(primary, database), 0);
-        cast.alone(primary, |actor, script| last_commits(actor, script, &mut made))?;
+        let times = 1 + stage.generator.below(3);
+        cast.alone(primary, |actor, script| last_commits(actor, script, times, &mut made))?;
         figures.add(Counted::of(&mut primary.connect("postgres", database)));
         primary.stop(Stop::Immediate);
         session.run("SELECT pg_promote()");
         figures.lost += kept + made - progress(standby, database);
-        cast.alone(standby, first_commits)?;
+        cast.alone(standby, |actor, script| first_commits(actor, script, times))?;
         settle(standby, database, scene);
         Ok(())
     });
@@ -153,29 +155,29 @@ fn progress(server: &Postgres, database: &str) -> i64 {
     server.connect("postgres", database).number("SELECT count(*) FROM progress")
 }
 
-/// A few commits that will be lost, each with all searches stored under it.
-fn last_commits(actor: &mut Actor, script: &mut Script, made: &mut i64) -> Result<(), Trouble> {
+/// A few commits that will be lost, and all searches stored under the last of them.
+fn last_commits(actor: &mut Actor, script: &mut Script, times: u64, made: &mut i64) -> Result<(), Trouble> {
     // What went before is on the disk.
     actor.run("BEGIN; SET LOCAL synchronous_commit = on; INSERT INTO progress VALUES (0); COMMIT")?;
-    *made += 1;
-    for _ in 0..1 + script.generator.below(4) {
-        actor.run("INSERT INTO progress VALUES (1)")?;
-        *made += 1;
-        commit_and_compare(actor, script)?;
-    }
-    Ok(())
+    actor.run("INSERT INTO progress VALUES (1)")?;
+    *made += 2;
+    commit_and_compare(actor, script, times)
 }
 
-/// A few commits in their place.
-fn first_commits(actor: &mut Actor, script: &mut Script) -> Result<(), Trouble> {
-    compare_all(actor)?;
-    (0..1 + script.generator.below(4)).try_for_each(|_| commit_and_compare(actor, script))
+/// Others in their place. As many: what counts commits would be where it was. Nothing is searched before, for that would take the
+/// place of what was stored.
+fn first_commits(actor: &mut Actor, script: &mut Script, times: u64) -> Result<(), Trouble> {
+    commit_and_compare(actor, script, times)?;
+    commit_and_compare(actor, script, 1)
 }
 
-fn commit_and_compare(actor: &mut Actor, script: &mut Script) -> Result<(), Trouble> {
-    for _ in 0..1 + script.generator.below(4) {
-        let step = writes::any(script);
-        actor.work(&Work::Alone(vec![step]))?;
+/// So many commits in each source, then every search.
+fn commit_and_compare(actor: &mut Actor, script: &mut Script, times: u64) -> Result<(), Trouble> {
+    for _ in 0..times {
+        for name in ["flat", "shop", "rooms", "parts", "tree", "other", "owned"] {
+            let target = TARGETS.iter().find(|target| target.name == name).expect("a target");
+            actor.work(&Work::Alone(vec![writes::new_row(script, target)]))?;
+        }
     }
     compare_all(actor)
 }

@@ -32,6 +32,13 @@ pub fn beside(script: &mut Script) -> String {
     format!("{} RETURNING 1", simple(script))
 }
 
+/// A row that was not there.
+pub fn new_row(script: &mut Script, target: &Target) -> Step {
+    let (id, tenant) = (fresh(script, target), tenant(script, target));
+    let row = row(&mut script.generator, id, tenant);
+    Step::Run(format!("INSERT INTO {} (id, n, tenant, title, embedding) VALUES {row}", target.name))
+}
+
 /// A statement on one target.
 pub fn any_of(script: &mut Script, target: &Target) -> Step {
     if !target.is_table {

@@ -223,6 +223,11 @@ impl Postgres {
             .unwrap_or_else(|error| panic!("{user}@{database}: {error}\n{}", self.last_of_log()))
     }
 
+    /// A session, if the server takes it.
+    pub fn try_connect(&self, user: &str, database: &str) -> Option<Session> {
+        Session::try_connect(self, user, database).ok()
+    }
+
     /// A database of the test's own, with vcache created.
     pub fn database(&self) -> Database<'_> {
         let database = self.database_without_vcache();
