@@ -42,6 +42,9 @@ pub fn version(definition: &Definition, schema: Oid) -> Result<Version, Bypass> 
         warn(why, &definition.name.to_string());
         return Err(Bypass::Triggers);
     }
+    if !source.is_seen() {
+        return Err(Bypass::Clock);
+    }
     let clock = clock::read(schema, &[Scope::Source(definition.source), registration]).ok_or(Bypass::Clock)?;
     Ok(Version { clock, shape: shape(&source, schema).ok_or(Bypass::Clock)? })
 }

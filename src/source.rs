@@ -10,8 +10,8 @@ use crate::namespace::Registry;
 use crate::pg::inherits::{self, Family, Link};
 use crate::pg::relation::{self, Relation, Trigger};
 use crate::pg::scan::{Table, View};
-use crate::pg::{catalog, invalidation, lock, nonce};
-use pgrx::pg_sys::Oid;
+use crate::pg::{catalog, invalidation, lock, nonce, snapshot};
+use pgrx::pg_sys::{Oid, TransactionId};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -90,9 +90,19 @@ pub struct Source {
     pub members: Vec<Oid>,
     /// A digest of all that decides an answer.
     pub shape: u128,
+    /// Who made the family what it is, and the triggers.
+    makers: Vec<TransactionId>,
     /// Why changes of the rows may go unseen, if they may.
     pub unguarded: Option<Unguarded>,
     generation: u64,
+}
+
+impl Source {
+    /// Whether the active snapshot sees the family as it is, and its triggers: what was written before they were made, it then
+    /// sees as well. What an older one sees of that, the clock does not tell.
+    pub fn is_seen(&self) -> bool {
+        snapshot::sees_all_of(&self.makers)
+    }
 }
 
 /// Why changes of a source's rows may go unseen.
@@ -141,12 +151,15 @@ pub fn of(source: Oid, schema: Oid) -> Rc<Source> {
         return kept;
     }
     let (family, generation) = watched_family(source);
-    let (shape, unguarded) = match describe(&family, trigger_function(schema)) {
+    let mut makers = Vec::new();
+    let (shape, unguarded) = match describe(&family, trigger_function(schema), &mut makers) {
         Ok(shape) => (shape, None),
         Err(unguarded) => (0, Some(unguarded)),
     };
+    makers.sort_unstable_by_key(|maker| maker.into_inner());
+    makers.dedup();
     let members = family.members;
-    let found = Rc::new(Source { members, shape, unguarded, generation });
+    let found = Rc::new(Source { members, shape, makers, unguarded, generation });
     keep(&SOURCES, source, &found);
     found
 }
@@ -169,7 +182,7 @@ pub fn trigger_function(schema: Oid) -> Oid {
     catalog::function_in(schema, c"vcache_source_changed")
 }
 
-fn describe(family: &Family, function: Oid) -> Result<u128, Unguarded> {
+fn describe(family: &Family, function: Oid, makers: &mut Vec<TransactionId>) -> Result<u128, Unguarded> {
     let mut bytes = Vec::new();
     for &member in &family.members {
         let name = || catalog::class(member).map_or_else(String::new, |class| class.name);
@@ -188,13 +201,14 @@ fn describe(family: &Family, function: Oid) -> Result<u128, Unguarded> {
         if !missing(&relation, function).is_empty() {
             return Err(Unguarded::Triggers(name()));
         }
-        relation::describe(&table, &mut bytes);
+        relation::describe(&table, &mut bytes, makers);
     }
     for &Link { child, parent, detach_pending, writer } in &family.links {
         if detach_pending {
             return Err(Unguarded::DetachPending(catalog::class(child).map_or_else(String::new, |class| class.name)));
         }
-        [child.to_u32(), parent.to_u32(), writer].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+        makers.push(writer.1);
+        [child.to_u32(), parent.to_u32(), writer.0].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
     }
     Ok(digest(&bytes))
 }
