@@ -98,6 +98,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether a partition is being detached, or was left so half-way: a plan is then right for some snapshots only.
+    pub fn is_being_detached_from(&self) -> bool {
+        matches!(self.unguarded, Some(Unguarded::DetachPending(_)))
+    }
+
     /// Whether the active snapshot sees the family as it is, and its triggers: what was written before they were made, it then
     /// sees as well. What an older one sees of that, the clock does not tell.
     pub fn is_seen(&self) -> bool {
@@ -184,6 +189,13 @@ pub fn trigger_function(schema: Oid) -> Oid {
 
 fn describe(family: &Family, function: Oid, makers: &mut Vec<TransactionId>) -> Result<u128, Unguarded> {
     let mut bytes = Vec::new();
+    for &Link { child, parent, detach_pending, writer } in &family.links {
+        if detach_pending {
+            return Err(Unguarded::DetachPending(catalog::class(child).map_or_else(String::new, |class| class.name)));
+        }
+        makers.push(writer.1);
+        [child.to_u32(), parent.to_u32(), writer.0].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+    }
     for &member in &family.members {
         let name = || catalog::class(member).map_or_else(String::new, |class| class.name);
         // What holds the rows is locked by the plain query as well. What they may be written by is not: nobody waits for it.
@@ -202,13 +214,6 @@ fn describe(family: &Family, function: Oid, makers: &mut Vec<TransactionId>) -> 
             return Err(Unguarded::Triggers(name()));
         }
         relation::describe(&table, &mut bytes, makers);
-    }
-    for &Link { child, parent, detach_pending, writer } in &family.links {
-        if detach_pending {
-            return Err(Unguarded::DetachPending(catalog::class(child).map_or_else(String::new, |class| class.name)));
-        }
-        makers.push(writer.1);
-        [child.to_u32(), parent.to_u32(), writer.0].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
     }
     Ok(digest(&bytes))
 }
