@@ -6,12 +6,13 @@
 //! stand on all of them, in exactly the state that they were made in: else the clock may miss a change, and searches are
 //! bypasses. A shape is kept until PostgreSQL tells that one of the family has changed.
 
+use crate::clock::{self, Scope};
 use crate::namespace::Registry;
 use crate::pg::inherits::{self, Family, Link};
 use crate::pg::relation::{self, Relation, Trigger};
 use crate::pg::scan::{Table, View};
-use crate::pg::{catalog, invalidation, lock, nonce};
-use pgrx::pg_sys::Oid;
+use crate::pg::{catalog, invalidation, lock, nonce, snapshot};
+use pgrx::pg_sys::{Oid, TransactionId};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -90,9 +91,24 @@ pub struct Source {
     pub members: Vec<Oid>,
     /// A digest of all that decides an answer.
     pub shape: u128,
+    /// Who made the family what it is, and the triggers.
+    makers: Vec<TransactionId>,
     /// Why changes of the rows may go unseen, if they may.
     pub unguarded: Option<Unguarded>,
     generation: u64,
+}
+
+impl Source {
+    /// Whether a partition is being detached, or was left so half-way: a plan is then right for some snapshots only.
+    pub fn is_being_detached_from(&self) -> bool {
+        matches!(self.unguarded, Some(Unguarded::DetachPending(_)))
+    }
+
+    /// Whether the active snapshot sees the family as it is, and its triggers: what was written before they were made, it then
+    /// sees as well. What an older one sees of that, the clock does not tell.
+    pub fn is_seen(&self) -> bool {
+        snapshot::sees_all_of(&self.makers)
+    }
 }
 
 /// Why changes of a source's rows may go unseen.
@@ -107,6 +123,8 @@ pub enum Unguarded {
     DetachPending(String),
     /// Somebody changes it right now.
     Locked(String),
+    /// A change of what all sources share has just been committed.
+    Unsettled,
     Gone,
 }
 
@@ -121,6 +139,7 @@ impl std::fmt::Display for Unguarded {
             }
             Self::DetachPending(table) => write!(f, "Partition \"{table}\" is being detached."),
             Self::Locked(table) => write!(f, "Table \"{table}\" is locked."),
+            Self::Unsettled => f.write_str("DDL that concerns all sources is being committed."),
             Self::Gone => f.write_str("A table of its source's family is gone."),
         }
     }
@@ -133,6 +152,8 @@ thread_local! {
 
 /// More than a backend works with; beyond it, all is found out anew.
 const MOST: usize = 1000;
+/// No generation.
+const NEVER: u64 = u64::MAX;
 
 /// The shape of a source; `schema` is vcache's own.
 pub fn of(source: Oid, schema: Oid) -> Rc<Source> {
@@ -140,13 +161,21 @@ pub fn of(source: Oid, schema: Oid) -> Rc<Source> {
     if let Some(kept) = kept.filter(|kept| kept.generation == invalidation::generation()) {
         return kept;
     }
-    let (family, generation) = watched_family(source);
-    let (shape, unguarded) = match describe(&family, trigger_function(schema)) {
+    invalidation::watch(clock::secret(schema));
+    let (family, mut generation) = watched_family(source);
+    let mut makers = Vec::new();
+    let (shape, unguarded) = match describe(&family, schema, &mut makers) {
         Ok(shape) => (shape, None),
         Err(unguarded) => (0, Some(unguarded)),
     };
+    if matches!(unguarded, Some(Unguarded::Unsettled | Unguarded::Locked(_))) {
+        // Nobody tells of the end of that: the next search looks again.
+        generation = NEVER;
+    }
+    makers.sort_unstable_by_key(|maker| maker.into_inner());
+    makers.dedup();
     let members = family.members;
-    let found = Rc::new(Source { members, shape, unguarded, generation });
+    let found = Rc::new(Source { members, shape, makers, unguarded, generation });
     keep(&SOURCES, source, &found);
     found
 }
@@ -169,8 +198,20 @@ pub fn trigger_function(schema: Oid) -> Oid {
     catalog::function_in(schema, c"vcache_source_changed")
 }
 
-fn describe(family: &Family, function: Oid) -> Result<u128, Unguarded> {
-    let mut bytes = Vec::new();
+fn describe(family: &Family, schema: Oid, makers: &mut Vec<TransactionId>) -> Result<u128, Unguarded> {
+    let function = trigger_function(schema);
+    let shared = clock::read_latest(schema, Scope::Database).ok_or(Unguarded::Unsettled)?;
+    if !clock::is_settled(schema, shared) {
+        return Err(Unguarded::Unsettled);
+    }
+    let mut bytes = shared.to_le_bytes().to_vec();
+    for &Link { child, parent, detach_pending, writer } in &family.links {
+        if detach_pending {
+            return Err(Unguarded::DetachPending(catalog::class(child).map_or_else(String::new, |class| class.name)));
+        }
+        makers.push(writer.1);
+        [child.to_u32(), parent.to_u32(), writer.0].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+    }
     for &member in &family.members {
         let name = || catalog::class(member).map_or_else(String::new, |class| class.name);
         // What holds the rows is locked by the plain query as well. What they may be written by is not: nobody waits for it.
@@ -188,13 +229,7 @@ fn describe(family: &Family, function: Oid) -> Result<u128, Unguarded> {
         if !missing(&relation, function).is_empty() {
             return Err(Unguarded::Triggers(name()));
         }
-        relation::describe(&table, &mut bytes);
-    }
-    for &Link { child, parent, detach_pending, writer } in &family.links {
-        if detach_pending {
-            return Err(Unguarded::DetachPending(catalog::class(child).map_or_else(String::new, |class| class.name)));
-        }
-        [child.to_u32(), parent.to_u32(), writer].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+        relation::describe(&table, &mut bytes, makers);
     }
     Ok(digest(&bytes))
 }

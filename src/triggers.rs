@@ -167,6 +167,8 @@ pub fn guard(schema: Oid, source: Oid) {
     }
     for member in inherits::family(source).members {
         lock::exclude_writers(member);
+        // This transaction's snapshot may be older than what others wrote before there were triggers.
+        mark::set(member, || None);
         install(schema, member);
         lock::tell_of_change(member);
     }

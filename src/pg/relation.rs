@@ -75,8 +75,8 @@ pub fn is_heap(table: &Table) -> bool {
     unsafe { (*(*table.relation()).rd_rel).relam == pg_sys::HEAP_TABLE_AM_OID }
 }
 
-/// Adds to `bytes` what an answer depends on and a snapshot does not show.
-pub fn describe(table: &Table, bytes: &mut Vec<u8>) {
+/// Adds to `bytes` what an answer depends on and a snapshot does not show, and to `writers` who made the triggers.
+pub fn describe(table: &Table, bytes: &mut Vec<u8>, writers: &mut Vec<pg_sys::TransactionId>) {
     let mut number = |number: u32| bytes.extend(number.to_le_bytes());
     // SAFETY: the relation is open, its descriptor has natts attributes, and its list holds OIDs.
     unsafe {
@@ -107,7 +107,9 @@ pub fn describe(table: &Table, bytes: &mut Vec<u8>) {
     for trigger in triggers(table) {
         bytes.extend(trigger.oid.to_u32().to_le_bytes());
         // Switched off and on again, within one transaction even, it is another row.
-        bytes.extend(inherits::trigger_writer(trigger.oid).to_le_bytes());
+        let (raw, writer) = inherits::trigger_writer(trigger.oid);
+        bytes.extend(raw.to_le_bytes());
+        writers.push(writer);
     }
     // SAFETY: as above; names are what the statement calls the columns by.
     for column in super::catalog::columns(table) {

@@ -185,7 +185,7 @@ fn the_view_says_what_is_registered() {
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(rows[0][..6], [some("bare"), some("library.books"), some("v"), some("isbn"), some("cosine"), None]);
     assert_eq!(rows[0][6], None);
-    assert_eq!(rows[0][8..], [some("ttl"), None, None, None]);
+    assert_eq!(rows[0][8..], [some("exact"), None, None, None]);
     assert_eq!(
         rows[1][..7],
         [
