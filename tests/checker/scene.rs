@@ -404,8 +404,9 @@ fn compared(
     // A child that comes or goes between the planning and the snapshot is in one but not in the other. What is called immutable
     // has been called when the statement was planned.
     let source = namespace.table;
-    let definition =
-        format!("CASE WHEN definition('{source}') = planned_definition('{source}') THEN definition('{source}') END");
+    let definition = format!(
+        "CASE WHEN {differs} AND definition('{source}') = planned_definition('{source}') THEN definition('{source}') END"
+    );
     format!(
         "SELECT q.n::int, {differs}, pg_current_snapshot()::text, format('found %s, plain %s', f.t, p.t), {definition} \
          FROM {queries} CROSS JOIN LATERAL ({found}) f CROSS JOIN LATERAL ({plain}) p{condition}"
