@@ -20,7 +20,8 @@ chmod 755 "$dir"
 
 check() {
     scripts/prefix.sh "$dir/pg" "${feature:-}"
-    VCACHE_PG_PREFIX=$dir/pg cargo test -p vcache-tests --test checker -- "$@" 9>&-
+    # All at the same time: each goes on for as long as it is told.
+    VCACHE_PG_PREFIX=$dir/pg cargo test -p vcache-tests --test checker -- --test-threads=8 "$@" 9>&-
     rm -rf "$dir/pg"
 }
 
