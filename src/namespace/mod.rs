@@ -132,6 +132,7 @@ pub struct Definition {
     /// In microseconds.
     pub ttl: Option<i64>,
     pub fetch_k: Option<u32>,
+    /// What the engine's statement is run with: the engine's own settings, then the namespace's.
     pub search_settings: Vec<(CString, CString)>,
     pub statement: Statement,
     generation: u64,
@@ -163,6 +164,8 @@ impl Definition {
             Some(names) => names.iter().map(|name| find(name)).collect::<Result<_, _>>()?,
         };
         let equality = tenant.map(equality).transpose()?;
+        let mut search_settings = engine.settings();
+        search_settings.extend(settings(registration.search_settings.as_deref().unwrap_or_default())?);
         let mut read: Vec<&Column> = vec![id, vector];
         read.extend(tenant);
         read.extend(&payload);
@@ -180,7 +183,7 @@ impl Definition {
                 .collect(),
             ttl: registration.ttl.map(Interval::total_microseconds),
             fetch_k: registration.fetch_k.and_then(|k| u32::try_from(k).ok()),
-            search_settings: settings(registration.search_settings.as_deref().unwrap_or_default())?,
+            search_settings,
             statement: Statement::new(source, id, vector, &operator, tenant.zip(equality.as_ref()), &payload),
             tenant: tenant.cloned(),
             engine,
