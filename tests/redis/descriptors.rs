@@ -1,6 +1,6 @@
 //! A backend that may have no more files open: its searches do without Redis, and nobody else's do.
 
-use harness::{Database, Redis, Session, Stand, literal};
+use harness::{Database, Redis, Session, Stand, literal, until};
 
 use crate::{assert_searches, health, prepared};
 

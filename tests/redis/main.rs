@@ -3,6 +3,7 @@
 mod access;
 mod breaker;
 mod cluster;
+mod cluster_nodes;
 mod descriptors;
 mod entries;
 mod faults;

@@ -123,6 +123,16 @@ impl<'word> Breaker<'word> {
         });
     }
 
+    /// Who had this permit has found out nothing. If it was to probe, somebody else may, at once.
+    pub fn returned(&self, permit: Permit, now: u64) {
+        self.change(|state| match state {
+            State::Open { probes, next, told } if permit == Permit::Probe(next) => {
+                Some(State::Open { probes, next: now, told })
+            }
+            _ => None,
+        });
+    }
+
     /// The server has answered somebody. Whether that ends what had been told.
     pub fn succeeded(&self) -> bool {
         let was = self.change(|state| (state != FRESH).then_some(FRESH));
@@ -247,6 +257,15 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_of_no_time_is_still_one_at_a_time() {
+        let word = AtomicU64::new(0);
+        let breaker = opened(&word, 1000);
+        assert_eq!(breaker.admit(1100, 0), Some(Permit::Probe(1101)));
+        assert_eq!(breaker.admit(1100, 0), None, "one at a time");
+        assert_eq!(breaker.admit(1101, 0), Some(Permit::Probe(1102)));
+    }
+
+    #[test]
     fn a_prober_that_is_never_heard_of_again_holds_it_up_for_its_lease() {
         let word = AtomicU64::new(0);
         let breaker = opened(&word, 1000);
@@ -260,6 +279,21 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_that_is_returned_goes_to_the_next_who_asks() {
+        let word = AtomicU64::new(0);
+        let breaker = opened(&word, 1000);
+        let first = probed(breaker, 1100);
+        breaker.returned(first, 1110);
+        let second = probed(breaker, 1110);
+        breaker.returned(first, 1120);
+        assert_eq!(breaker.admit(1120, LEASE), None, "it was another's to return");
+        breaker.failed(second, 1120, 0.0);
+        assert_eq!(breaker.state(), State::Open { probes: 1, next: 1320, told: false });
+        breaker.returned(Permit::Ordinary, 1130);
+        assert_eq!(breaker.admit(1319, LEASE), None);
+    }
+
+    #[test]
     fn each_opening_is_told_once_and_its_end_only_if_it_was() {
         let word = AtomicU64::new(0);
         let breaker = opened(&word, 1000);
@@ -269,6 +303,21 @@ mod tests {
         assert!(breaker.succeeded() && !breaker.succeeded());
         assert!(!breaker.to_tell());
         assert!(!opened(&word, 3000).succeeded());
+    }
+
+    #[test]
+    fn a_probe_tells_nobody_that_it_has_opened() {
+        let word = AtomicU64::new(0);
+        let breaker = opened(&word, 1000);
+        breaker.failed(probed(breaker, 1100), 1100, 0.0);
+        let permit = probed(breaker, 1300);
+        breaker.returned(permit, 1300);
+        assert!(breaker.to_tell() && !breaker.to_tell());
+        let (next, pause) = (probed(breaker, 1300), 400);
+        breaker.failed(next, 1300, 0.0);
+        breaker.returned(probed(breaker, 1300 + pause), 1300 + pause);
+        assert!(!breaker.to_tell(), "told once is told");
+        assert!(breaker.succeeded());
     }
 
     #[test]
@@ -308,6 +357,7 @@ mod tests {
         Ask,
         Fail(usize),
         Succeed(usize),
+        Return(usize),
         Vanish(usize),
     }
 
@@ -319,6 +369,7 @@ mod tests {
             (0usize..8).prop_map(Event::Fail),
             (0usize..8).prop_map(Event::Fail),
             (0usize..8).prop_map(Event::Succeed),
+            (0usize..8).prop_map(Event::Return),
             (0usize..8).prop_map(Event::Vanish),
         ]
     }
@@ -348,6 +399,9 @@ mod tests {
                         // All are let in again: those that still probe do so beside the others.
                         asking.retain(|permit| *permit == Permit::Ordinary);
                         prop_assert_eq!(breaker.state(), FRESH);
+                    }
+                    Event::Return(which) if which < asking.len() => {
+                        breaker.returned(asking.swap_remove(which), now);
                     }
                     Event::Vanish(which) if which < asking.len() => drop(asking.swap_remove(which)),
                     _ => {}

@@ -71,6 +71,8 @@ pub enum Purpose {
     Read,
     Write,
     Flush,
+    /// Asking a node of a cluster for the map, which says nothing of whether it can be read from.
+    Map,
 }
 
 /// The breaker of one URL, or of one node of its cluster.
@@ -141,6 +143,13 @@ impl Breaker {
         self.tell(server);
     }
 
+    /// The server has answered: it is asked again.
+    pub fn answered(self, server: impl FnOnce() -> String) {
+        if self.core().succeeded() {
+            log(format!("vcache uses Redis at {} again", server()));
+        }
+    }
+
     /// Logs that it has opened, unless somebody has. Who may not see the setting must not see the line: it is for the log alone.
     fn tell(self, server: impl FnOnce() -> String) {
         if self.core().to_tell() {
@@ -201,12 +210,10 @@ impl Attempt {
         ASKING.set(None);
         match result.as_ref().err().map(|error| (verdict(purpose, error), error)) {
             Some((Verdict::Failed, error)) => breaker.failed(permit, error, server),
+            Some((Verdict::Unasked, _)) => breaker.core().returned(permit, now()),
             Some((Verdict::Nothing, _)) if permit == Permit::Ordinary => {}
-            _ => {
-                if breaker.core().succeeded() {
-                    log(format!("vcache uses Redis at {} again", server()));
-                }
-            }
+            None if purpose == Purpose::Map => breaker.core().returned(permit, now()),
+            _ => breaker.answered(server),
         }
     }
 }
@@ -226,6 +233,8 @@ enum Verdict {
     Answered,
     /// Neither.
     Nothing,
+    /// It was not even asked.
+    Unasked,
 }
 
 fn verdict(purpose: Purpose, error: &Error) -> Verdict {
@@ -236,11 +245,11 @@ fn verdict(purpose: Purpose, error: &Error) -> Verdict {
             Verdict::Answered
         }
         // OOM, READONLY, MISCONF, NOREPLICAS, NOPERM: those who read are answered as before.
-        Error::Refused(_) if purpose != Purpose::Read => Verdict::Nothing,
+        Error::Refused(_) if matches!(purpose, Purpose::Write | Purpose::Flush) => Verdict::Nothing,
         // A value that is larger than an entry may be costs no deadline, and was perhaps stored when the bound was higher.
         Error::Reply(ReplyError::TooLarge) if purpose == Purpose::Read => Verdict::Nothing,
         // This backend's own trouble.
-        Error::Descriptors => Verdict::Nothing,
+        Error::Descriptors => Verdict::Unasked,
         _ => Verdict::Failed,
     }
 }

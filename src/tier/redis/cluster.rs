@@ -216,7 +216,7 @@ impl Cluster {
             self.make_room(candidate);
             let node = self.nodes.get_mut(candidate)?;
             self.breaker = node.breaker;
-            return Some(node.run(purpose, |link| topology::ask(link, deadlines)));
+            return Some(node.ask_for_map(purpose, deadlines));
         };
         let endpoint = self.seeds.get(seed)?;
         let target = endpoint.target()?;
@@ -225,7 +225,7 @@ impl Cluster {
         }
         let mut seed = Node::new(&self.url, endpoint, target);
         self.breaker = seed.breaker;
-        Some(seed.run(purpose, |link| topology::ask(link, deadlines)))
+        Some(seed.ask_for_map(purpose, deadlines))
     }
 
     /// Replaces the map by a new one. Connections to nodes that are still in it stay.
@@ -268,11 +268,26 @@ impl Node {
 
     /// What becomes of it if the breaker lets it.
     fn run<T>(&mut self, purpose: Purpose, ask: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
-        let name = || format!("{}, a node of a cluster,", self.target);
-        let attempt = self.breaker.admit(purpose, name)?;
+        let attempt = self.breaker.admit(purpose, || self.name())?;
         let result = ask(&mut self.link);
-        attempt.ended(purpose, &result, name);
+        attempt.ended(purpose, &result, || self.name());
         result
+    }
+
+    /// Asks for the map. One that gives it may all the same refuse to read (CLUSTERDOWN): of one that is a master the next command
+    /// tells; of another, which is asked for nothing else, this does.
+    fn ask_for_map(&mut self, purpose: Purpose, deadlines: &Deadlines) -> Result<Vec<Range>, Error> {
+        let purpose = if purpose == Purpose::Flush { purpose } else { Purpose::Map };
+        let result = self.run(purpose, |link| topology::ask(link, deadlines));
+        if result.as_ref().is_ok_and(|ranges| ranges.iter().all(|range| range.master != self.target)) {
+            self.breaker.answered(|| self.name());
+        }
+        result
+    }
+
+    /// For the log.
+    fn name(&self) -> String {
+        format!("{}, a node of a cluster,", self.target)
     }
 }
 
