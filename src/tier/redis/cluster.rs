@@ -16,7 +16,7 @@ use ::redis::{Value, cmd};
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::time::{Duration, Instant};
-use vcache_core::cluster::{self, SLOTS, Target};
+use vcache_core::cluster::{self, Redirect, SLOTS, Target};
 
 /// How often a command may be sent on.
 const MAX_REDIRECTS: u32 = 5;
@@ -135,7 +135,14 @@ impl Cluster {
         command: &Command,
         deadlines: &Deadlines,
     ) -> Result<Value, Error> {
-        self.run_on(number, purpose, &[command], deadlines)
+        match self.run_on(number, purpose, &[command], deadlines) {
+            // Of a slot that is on its way to this node, it is asked for the keys that have arrived by those who say ASKING.
+            Err(Error::Redirected(Redirect { ask: false, .. })) => {
+                let asking = Command::plain(&cmd("ASKING"));
+                self.run_on(number, purpose, &[&asking, command], deadlines)
+            }
+            result => result,
+        }
     }
 
     fn run_on(
