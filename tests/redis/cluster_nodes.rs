@@ -32,3 +32,19 @@ fn a_node_that_gives_the_map_and_refuses_to_read_stays_left_alone() {
     let log = server.log();
     assert_eq!((log.matches("leaves Redis at").count(), log.matches("uses Redis at").count()), (1, 0), "{log}");
 }
+
+#[test]
+fn each_of_many_that_are_dead_is_left_alone() {
+    // Nobody listens on these.
+    let seeds: Vec<_> = (1..=30).map(|port| format!("127.0.0.1:{port}")).collect();
+    let server = Stand::setup(&format!("redis-cluster://{}", seeds.join(","))).start();
+    let database = server.database();
+    let (mut session, source) = prepared(&database);
+    until("all are left alone", || {
+        assert_searches(&mut session, &source, 0..5);
+        let log = server.log();
+        seeds.iter().all(|seed| log.contains(&format!("leaves Redis at {seed}, a node of a cluster, alone")))
+    });
+    let seen = health(&mut session);
+    assert!(seen.starts_with("down: ") && seen.contains("breaker open"), "{seen}");
+}

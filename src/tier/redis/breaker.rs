@@ -20,8 +20,8 @@ use vcache_core::breaker::{self as core, FAILURES, Permit, State};
 use vcache_core::cluster::Target;
 use vcache_core::resp::ReplyError;
 
-/// URLs and nodes share a slot by chance, which only matters when both fail at once.
-const SLOTS: usize = 64;
+/// Where there are more URLs and nodes than slots, some share one, which only matters when both fail at once.
+const SLOTS: usize = 256;
 
 /// Of an error's text, what is kept.
 const TEXT_BYTES: usize = 100;
@@ -30,6 +30,8 @@ shmem::shared_struct! {
     /// A breaker, and the last error under it.
     pub struct Slot {
         word: AtomicU64,
+        /// The hash of whose it is; 0 for nobody's. It changes under the regions' lock.
+        name: AtomicU64,
         /// By the same clock as the breaker's; the text was written under the regions' lock.
         failed_at: AtomicU64,
         length: AtomicU32,
@@ -41,6 +43,7 @@ static SHARED: shmem::Region<Slot> = shmem::Region::new(c"vcache breakers");
 static OWN: [Slot; SLOTS] = [const {
     Slot {
         word: AtomicU64::new(0),
+        name: AtomicU64::new(0),
         failed_at: AtomicU64::new(0),
         length: AtomicU32::new(0),
         text: [const { AtomicU8::new(0) }; TEXT_BYTES],
@@ -88,8 +91,7 @@ impl Breaker {
         (url, node).hash(&mut hasher);
         let hash = hasher.finish();
         let slots = SHARED.slots().unwrap_or(&OWN);
-        let slot = slots.get(hash as usize % SLOTS).unwrap_or(&OWN[0]);
-        Self { slot, hash }
+        Self { slot: Slot::of(slots, hash), hash }
     }
 
     /// Leave to ask, unless Redis is to be left alone. `server` is its address, for the log.
@@ -172,6 +174,24 @@ impl Breaker {
             None | Some([]) => String::from("a search was ended while it waited"),
             Some(text) => String::from_utf8_lossy(text).into_owned(),
         }
+    }
+}
+
+impl Slot {
+    /// The one of this name; or else one that is nobody's, one whose owner is well, or any.
+    fn of(slots: &'static [Self], name: u64) -> &'static Self {
+        let is_well = |slot: &&Self| {
+            let owner = core::Breaker::new(&slot.word, slot.name.load(Ordering::Relaxed));
+            owner.state() == State::Closed { failures: 0 }
+        };
+        shmem::exclusively(|| {
+            let named = |name: u64| slots.iter().find(|slot| slot.name.load(Ordering::Relaxed) == name);
+            let any = || slots.get(name as usize % SLOTS);
+            let slot = named(name).or_else(|| named(0)).or_else(|| slots.iter().find(is_well)).or_else(any);
+            let slot = slot.unwrap_or(&OWN[0]);
+            slot.name.store(name, Ordering::Relaxed);
+            slot
+        })
     }
 }
 
