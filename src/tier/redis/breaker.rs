@@ -1,5 +1,6 @@
-//! Owns whether Redis is asked at all: a breaker for each URL, or for each node of a cluster, shared by the whole server (without
-//! preload, each backend's own), the last error that it saw, and what is told of it in the log.
+//! Owns whether Redis is asked at all: two breakers for each URL, or for each node of a cluster, shared by the whole server (without
+//! preload, each backend's own), the last error that each saw, and what is told of it in the log. One is for reading and the other
+//! for storing: a server may answer those who read and hang for those who store.
 //!
 //! What a failure is, docs/decisions/0006-the-breaker.md says; in short: no answer, half an answer, the wrong answer, or a refusal
 //! to read that is not about the one key. A refusal to write does not keep anybody from reading.
@@ -78,20 +79,17 @@ pub enum Purpose {
     Map,
 }
 
-/// The breaker of one URL, or of one node of its cluster.
+/// Those of one URL, or of one node of its cluster.
 #[derive(Clone, Copy)]
-pub struct Breaker {
-    slot: &'static Slot,
-    hash: u64,
+pub struct Breakers {
+    /// For all but storing.
+    pub reads: Breaker,
+    stores: Breaker,
 }
 
-impl Breaker {
+impl Breakers {
     pub fn of(url: &CStr, node: Option<&Target>) -> Self {
-        let mut hasher = DefaultHasher::new();
-        (url, node).hash(&mut hasher);
-        let hash = hasher.finish();
-        let slots = SHARED.slots().unwrap_or(&OWN);
-        Self { slot: Slot::of(slots, hash), hash }
+        Self { reads: Breaker::of(url, node, false), stores: Breaker::of(url, node, true) }
     }
 
     /// Leave to ask, unless Redis is to be left alone. `server` is its address, for the log.
@@ -99,10 +97,41 @@ impl Breaker {
     /// # Errors
     /// [`Error::LeftAlone`].
     pub fn admit(self, purpose: Purpose, server: impl FnOnce() -> String) -> Result<Attempt, Error> {
-        // Who asks for it waits for it.
-        if purpose == Purpose::Flush {
-            return Ok(self.attempt(Permit::Ordinary));
+        match purpose {
+            Purpose::Read | Purpose::Map => self.reads.admit(server),
+            Purpose::Write => self.stores.admit(server),
+            // Who asks for it waits for it.
+            Purpose::Flush => Ok(self.reads.attempt(Permit::Ordinary)),
         }
+    }
+
+    /// Why nothing is stored, and until when, where that is so.
+    pub fn why_not_stored(&self) -> Option<String> {
+        match self.stores.core().state() {
+            State::Closed { .. } => None,
+            State::Open { next, .. } => Some(format!("{}, next try in {}", self.stores.last_error(), from_now(next))),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Breaker {
+    slot: &'static Slot,
+    hash: u64,
+    /// Whether it is for storing.
+    stores: bool,
+}
+
+impl Breaker {
+    fn of(url: &CStr, node: Option<&Target>, stores: bool) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (url, node, stores).hash(&mut hasher);
+        let hash = hasher.finish();
+        let slots = SHARED.slots().unwrap_or(&OWN);
+        Self { slot: Slot::of(slots, hash), hash, stores }
+    }
+
+    fn admit(self, server: impl FnOnce() -> String) -> Result<Attempt, Error> {
         let permit = self.core().admit(now(), lease());
         if permit != Some(Permit::Ordinary) {
             self.tell(server);
@@ -148,7 +177,8 @@ impl Breaker {
     /// The server has answered: it is asked again.
     pub fn answered(self, server: impl FnOnce() -> String) {
         if self.core().succeeded() {
-            log(format!("vcache uses Redis at {} again", server()));
+            let does = if self.stores { "stores in" } else { "uses" };
+            log(format!("vcache {does} Redis at {} again", server()));
         }
     }
 
@@ -156,7 +186,12 @@ impl Breaker {
     fn tell(self, server: impl FnOnce() -> String) {
         if self.core().to_tell() {
             let (server, error) = (server(), self.last_error());
-            log(format!("vcache leaves Redis at {server} alone after {FAILURES} failures in a row: {error}"));
+            let does = if self.stores {
+                format!("stores nothing in Redis at {server}")
+            } else {
+                format!("leaves Redis at {server} alone")
+            };
+            log(format!("vcache {does} after {FAILURES} failures in a row: {error}"));
         }
     }
 
@@ -198,15 +233,17 @@ impl Slot {
 /// In words, for `vcache_health`.
 impl fmt::Display for Breaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = |milliseconds: u64| Duration::from_millis(milliseconds).as_secs_f64();
         match self.core().state() {
             State::Closed { failures: 0 } => f.write_str("breaker closed"),
             State::Closed { failures } => write!(f, "breaker closed, {failures} of {FAILURES} failures in a row"),
-            State::Open { next, .. } => {
-                write!(f, "breaker open, next probe in {:.1} s", seconds(next.saturating_sub(now())))
-            }
+            State::Open { next, .. } => write!(f, "breaker open, next probe in {}", from_now(next)),
         }
     }
+}
+
+/// How long it is until then, in words.
+fn from_now(time: u64) -> String {
+    format!("{:.1} s", Duration::from_millis(time.saturating_sub(now())).as_secs_f64())
 }
 
 /// How long a prober may take. It is terminated or killed at the worst, and then somebody else takes its place.

@@ -4,10 +4,10 @@
 //! something said that it has changed: a redirection, a node that failed, a cluster that is down. Each master is connected to when
 //! a key of its is first needed. All this happens within the time of the one operation that needs it.
 //!
-//! Each node has a breaker of its own: until another node has taken the slots of one that died, searches for its keys should not
+//! Each node has breakers of its own: until another node has taken the slots of one that died, searches for its keys should not
 //! all wait for it, and searches for other keys should find theirs.
 
-use super::breaker::{Breaker, Purpose};
+use super::breaker::{Breakers, Purpose};
 use super::connection::Error;
 use super::endpoint::Endpoint;
 use super::link::{Command, Deadlines, Link};
@@ -44,8 +44,8 @@ pub struct Cluster {
     next: usize,
     /// The node that was used last.
     last: usize,
-    /// That of whoever was asked last.
-    breaker: Breaker,
+    /// Those of whoever was asked last.
+    breakers: Breakers,
     /// Counts uses.
     clock: u64,
 }
@@ -53,16 +53,16 @@ pub struct Cluster {
 struct Node {
     target: Target,
     link: Link,
-    breaker: Breaker,
+    breakers: Breakers,
     /// The clock when it was used last.
     used: u64,
 }
 
 impl Cluster {
     pub fn new(url: CString, seeds: Vec<Endpoint>) -> Self {
-        let (nodes, slots, breaker) = (Vec::new(), Vec::new(), Breaker::of(&url, None));
+        let (nodes, slots, breakers) = (Vec::new(), Vec::new(), Breakers::of(&url, None));
         let next = std::process::id() as usize;
-        Self { url, seeds, nodes, slots, stale: false, asked: None, next, last: 0, breaker, clock: 0 }
+        Self { url, seeds, nodes, slots, stale: false, asked: None, next, last: 0, breakers, clock: 0 }
     }
 
     /// Runs one command on the node that has this key.
@@ -158,7 +158,7 @@ impl Cluster {
         let clock = self.clock;
         let node = self.nodes.get_mut(number).ok_or(Error::NoOwner)?;
         node.used = clock;
-        self.breaker = node.breaker;
+        self.breakers = node.breakers;
         let result = node.run(purpose, |link| link.run(commands, deadlines));
         if result != Err(Error::Descriptors) {
             return result;
@@ -222,7 +222,7 @@ impl Cluster {
         let Some(seed) = candidate.checked_sub(self.nodes.len()) else {
             self.make_room(candidate);
             let node = self.nodes.get_mut(candidate)?;
-            self.breaker = node.breaker;
+            self.breakers = node.breakers;
             return Some(node.ask_for_map(purpose, deadlines));
         };
         let endpoint = self.seeds.get(seed)?;
@@ -231,7 +231,7 @@ impl Cluster {
             return None;
         }
         let mut seed = Node::new(&self.url, endpoint, target);
-        self.breaker = seed.breaker;
+        self.breakers = seed.breakers;
         Some(seed.ask_for_map(purpose, deadlines))
     }
 
@@ -260,22 +260,27 @@ impl Cluster {
         Ok(())
     }
 
-    /// That of the node that was asked last.
-    pub fn breaker(&self) -> Breaker {
-        self.breaker
+    /// Those of the node that was asked last.
+    pub fn breakers(&self) -> Breakers {
+        self.breakers
+    }
+
+    /// Why nothing is stored on one of the nodes.
+    pub fn why_not_stored(&self) -> Option<String> {
+        self.nodes.iter().find_map(|node| node.breakers.why_not_stored())
     }
 }
 
 impl Node {
     fn new(url: &CStr, template: &Endpoint, target: Target) -> Self {
         let link = Link::new(template.at(&target));
-        let breaker = Breaker::of(url, Some(&target));
-        Self { target, link, breaker, used: 0 }
+        let breakers = Breakers::of(url, Some(&target));
+        Self { target, link, breakers, used: 0 }
     }
 
-    /// What becomes of it if the breaker lets it.
+    /// What becomes of it if its breakers let it.
     fn run<T>(&mut self, purpose: Purpose, ask: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
-        let attempt = self.breaker.admit(purpose, || self.name())?;
+        let attempt = self.breakers.admit(purpose, || self.name())?;
         let result = ask(&mut self.link);
         attempt.ended(purpose, &result, || self.name());
         result
@@ -287,7 +292,7 @@ impl Node {
         let purpose = if purpose == Purpose::Flush { purpose } else { Purpose::Map };
         let result = self.run(purpose, |link| topology::ask(link, deadlines));
         if result.as_ref().is_ok_and(|ranges| ranges.iter().all(|range| range.master != self.target)) {
-            self.breaker.answered(|| self.name());
+            self.breakers.reads.answered(|| self.name());
         }
         result
     }
