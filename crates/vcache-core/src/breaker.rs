@@ -24,6 +24,9 @@ pub const LONGEST_PAUSE: u64 = 1000;
 /// Pauses are shorter by up to this part, so that many who lost one server do not come back at one moment.
 const JITTER: f64 = 0.25;
 
+/// A server that is well has answered by then, in milliseconds: who is ended from outside before has found out nothing.
+const TELLING: u64 = 10;
+
 /// Who may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permit {
@@ -31,6 +34,14 @@ pub enum Permit {
     Ordinary,
     /// One alone, until this time, to find out whether the server is back.
     Probe(u64),
+}
+
+impl Permit {
+    /// Whether its holder has failed who was ended from outside after waiting so many milliseconds: a search that was cancelled, or whose
+    /// statement_timeout is below the deadlines. A prober has in any case, so that the next one waits for its pause.
+    pub fn has_failed_after(self, waited: u64) -> bool {
+        self != Self::Ordinary || waited >= TELLING
+    }
 }
 
 /// What a breaker has come to.
@@ -318,6 +329,12 @@ mod tests {
         breaker.returned(probed(breaker, 1300 + pause), 1300 + pause);
         assert!(!breaker.to_tell(), "told once is told");
         assert!(breaker.succeeded());
+    }
+
+    #[test]
+    fn who_is_ended_at_once_has_not_failed_unless_it_probes() {
+        assert!(!Permit::Ordinary.has_failed_after(0) && !Permit::Ordinary.has_failed_after(TELLING - 1));
+        assert!(Permit::Ordinary.has_failed_after(TELLING) && Permit::Probe(5).has_failed_after(0));
     }
 
     #[test]

@@ -33,9 +33,8 @@ shmem::shared_struct! {
         word: AtomicU64,
         /// The hash of whose it is; 0 for nobody's. It changes under the regions' lock.
         name: AtomicU64,
-        /// By the same clock as the breaker's; the text was written under the regions' lock.
-        failed_at: AtomicU64,
         length: AtomicU32,
+        /// Written under the regions' lock.
         text: [AtomicU8; TEXT_BYTES],
     }
 }
@@ -45,7 +44,6 @@ static OWN: [Slot; SLOTS] = [const {
     Slot {
         word: AtomicU64::new(0),
         name: AtomicU64::new(0),
-        failed_at: AtomicU64::new(0),
         length: AtomicU32::new(0),
         text: [const { AtomicU8::new(0) }; TEXT_BYTES],
     }
@@ -55,8 +53,8 @@ static OWN: [Slot; SLOTS] = [const {
 static START: OnceCell<Instant> = OnceCell::new();
 
 thread_local! {
-    /// What this backend is asking: it may be terminated meanwhile.
-    static ASKING: Cell<Option<(Breaker, Permit)>> = const { Cell::new(None) };
+    /// What this backend is asking, and since when: it may be terminated meanwhile.
+    static ASKING: Cell<Option<(Breaker, Permit, Instant)>> = const { Cell::new(None) };
 }
 
 /// Asks for the shared slots, at server start.
@@ -66,7 +64,11 @@ pub fn request() {
 }
 
 fn now() -> u64 {
-    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
+    milliseconds(START.get_or_init(Instant::now).elapsed())
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a command is for: not every refusal means the same.
@@ -141,10 +143,13 @@ impl Breaker {
 
     fn attempt(self, permit: Permit) -> Attempt {
         exit::at_exit(|| {
-            ASKING.with(|asking| asking.take().into_iter().for_each(|(breaker, permit)| breaker.cut_short(permit)))
+            if let Some((breaker, permit, since)) = ASKING.take() {
+                breaker.cut_short(permit, since);
+            }
         });
-        ASKING.set(Some((self, permit)));
-        Attempt { breaker: self, permit }
+        let since = Instant::now();
+        ASKING.set(Some((self, permit, since)));
+        Attempt { breaker: self, permit, since }
     }
 
     fn core(&self) -> core::Breaker<'static> {
@@ -153,24 +158,24 @@ impl Breaker {
 
     /// Ended from outside while it waited. That counts as no answer: with a statement_timeout shorter than the
     /// deadlines there would never be another kind of failure. It runs while an ERROR passes: atomics alone.
-    fn cut_short(self, permit: Permit) {
-        self.slot.length.store(0, Ordering::Relaxed);
-        self.slot.failed_at.store(now(), Ordering::Relaxed);
-        self.core().failed(permit, now(), 0.0);
+    fn cut_short(self, permit: Permit, since: Instant) {
+        if permit.has_failed_after(milliseconds(since.elapsed())) {
+            self.slot.length.store(0, Ordering::Relaxed);
+            self.core().failed(permit, now(), 0.0);
+        }
     }
 
     fn failed(self, permit: Permit, error: &Error, server: impl FnOnce() -> String) {
         let text = error.to_string();
         let end = text.floor_char_boundary(TEXT_BYTES);
-        let (bytes, at, slot) = (text.get(..end).unwrap_or_default().as_bytes(), now(), self.slot);
+        let (bytes, slot) = (text.get(..end).unwrap_or_default().as_bytes(), self.slot);
         shmem::exclusively(|| {
             for (to, from) in slot.text.iter().zip(bytes) {
                 to.store(*from, Ordering::Relaxed);
             }
             slot.length.store(bytes.len() as u32, Ordering::Relaxed);
-            slot.failed_at.store(at, Ordering::Relaxed);
         });
-        self.core().failed(permit, at, random::fraction());
+        self.core().failed(permit, now(), random::fraction());
         self.tell(server);
     }
 
@@ -249,20 +254,20 @@ fn from_now(time: u64) -> String {
 /// How long a prober may take. It is terminated or killed at the worst, and then somebody else takes its place.
 fn lease() -> u64 {
     const MARGIN: Duration = Duration::from_millis(100);
-    let whole = settings::redis_connect_timeout() + 2 * settings::redis_timeout() + MARGIN;
-    u64::try_from(whole.as_millis()).unwrap_or(u64::MAX)
+    milliseconds(settings::redis_connect_timeout() + 2 * settings::redis_timeout() + MARGIN)
 }
 
 /// One command under way. Dropped before it has ended, it was cancelled.
 pub struct Attempt {
     breaker: Breaker,
     permit: Permit,
+    since: Instant,
 }
 
 impl Attempt {
     /// Reports how it ended.
     pub fn ended<T>(self, purpose: Purpose, result: &Result<T, Error>, server: impl Fn() -> String) {
-        let Self { breaker, permit } = self;
+        let Self { breaker, permit, .. } = self;
         std::mem::forget(self);
         ASKING.set(None);
         match result.as_ref().err().map(|error| (verdict(purpose, error), error)) {
@@ -278,7 +283,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         ASKING.set(None);
-        self.breaker.cut_short(self.permit);
+        self.breaker.cut_short(self.permit, self.since);
     }
 }
 
