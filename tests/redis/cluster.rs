@@ -305,7 +305,7 @@ fn redirections_in_circles_end() {
 }
 
 /// A redirection of the command's key.
-fn moved(command: &[String], host: &str, port: u16) -> String {
+pub fn moved(command: &[String], host: &str, port: u16) -> String {
     format!("-MOVED {} {host}:{port}\r\n", vcache_core::cluster::slot(command[1].as_bytes()))
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use harness::{Scripted, Stand, until};
+use harness::{Redis, RedisCluster, Scripted, Stand, free_port, until};
 
-use crate::cluster::all_slots;
+use crate::cluster::{all_hit, all_slots, moved};
 use crate::{assert_searches, health, prepared};
 
 #[test]
@@ -47,4 +47,52 @@ fn each_of_many_that_are_dead_is_left_alone() {
     });
     let seen = health(&mut session);
     assert!(seen.starts_with("down: ") && seen.contains("breaker open"), "{seen}");
+}
+
+#[test]
+fn a_seed_that_has_met_nobody_hides_no_other() {
+    let cluster = RedisCluster::start();
+    let alone = Redis::start_with(&["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()], None);
+    let url = cluster.url(&[0]).replace("//", &format!("//127.0.0.1:{},", alone.port()));
+    let server = Stand::setup(&url).start();
+    let database = server.database();
+    let (mut session, source) = prepared(&database);
+    until("all hit", || all_hit(&mut session, &source));
+    // Sessions begin to ask at different seeds.
+    let before = database.stats("docs");
+    for _ in 0..8 {
+        assert_searches(&mut database.session(), &source, 0..10);
+    }
+    let after = database.stats("docs");
+    assert_eq!((after.hits, after.redis_errors), (before.hits + 80, before.redis_errors), "{before:?} {after:?}");
+}
+
+#[test]
+fn a_map_of_too_many_masters_leaves_the_one_that_is_known() {
+    let (maps, gets) = (Arc::new(AtomicU64::new(0)), AtomicU64::new(0));
+    let counter = Arc::clone(&maps);
+    let node = Scripted::start(move |command, port| match &*command[0] {
+        "CLUSTER" if counter.fetch_add(1, Ordering::Relaxed) == 0 => all_slots("127.0.0.1", port),
+        "CLUSTER" => {
+            let master = |number: u64, port: u64| {
+                format!("*3\r\n:{number}\r\n:{number}\r\n*2\r\n$9\r\n127.0.0.1\r\n:{port}\r\n")
+            };
+            let others: String = (1..=1000).map(|number| master(number, number)).collect();
+            format!("*1001\r\n{}{others}", master(0, port.into())).into_bytes()
+        }
+        // A redirection is what has the map asked for again.
+        "GET" if gets.fetch_add(1, Ordering::Relaxed) == 0 => moved(command, "127.0.0.1", port).into_bytes(),
+        "GET" => b"$-1\r\n".to_vec(),
+        _ => b"+OK\r\n".to_vec(),
+    });
+    let server = Stand::setup(&format!("redis-cluster://127.0.0.1:{}", node.port())).start();
+    let database = server.database();
+    let (mut session, source) = prepared(&database);
+    until("the second map was given", || {
+        assert_searches(&mut session, &source, [1]);
+        maps.load(Ordering::Relaxed) >= 2
+    });
+    assert_searches(&mut session, &source, 0..20);
+    let stats = database.stats("docs");
+    assert_eq!((stats.redis_errors, stats.redis_timeouts, stats.stores), (0, 0, stats.lookups), "{stats:?}");
 }

@@ -37,6 +37,8 @@ pub struct Cluster {
     nodes: Vec<Node>,
     /// The node of each slot: empty as long as nobody has said.
     slots: Vec<u16>,
+    /// Some slots have a master whose address nobody tells.
+    untold: bool,
     /// Something said that the map has changed.
     stale: bool,
     asked: Option<Instant>,
@@ -62,7 +64,7 @@ impl Cluster {
     pub fn new(url: CString, seeds: Vec<Endpoint>) -> Self {
         let (nodes, slots, breakers) = (Vec::new(), Vec::new(), Breakers::of(&url, None));
         let next = std::process::id() as usize;
-        Self { url, seeds, nodes, slots, stale: false, asked: None, next, last: 0, breakers, clock: 0 }
+        Self { url, seeds, nodes, slots, untold: false, stale: false, asked: None, next, last: 0, breakers, clock: 0 }
     }
 
     /// Runs one command on the node that has this key.
@@ -238,17 +240,19 @@ impl Cluster {
     /// Replaces the map by a new one. Connections to nodes that are still in it stay.
     fn take_over(&mut self, ranges: Vec<Range>) -> Result<(), Error> {
         let template = self.seeds.first().ok_or(Error::NoOwner)?;
-        let mut nodes: Vec<Node> = Vec::new();
-        let mut slots = vec![NONE; usize::from(SLOTS)];
+        let mut masters: Vec<Target> = Vec::new();
+        let (mut slots, mut untold) = (vec![NONE; usize::from(SLOTS)], false);
         for Range { slots: range, master } in ranges {
-            let number = match nodes.iter().position(|node| node.target == master) {
+            let Some(master) = master else {
+                untold = true;
+                continue;
+            };
+            let number = match masters.iter().position(|known| *known == master) {
                 Some(number) => number,
-                None if nodes.len() >= MAX_NODES => return Err(Error::Unexpected),
+                None if masters.len() >= MAX_NODES => return Err(Error::Unexpected),
                 None => {
-                    let old = self.nodes.iter().position(|node| node.target == master);
-                    let new = || Node::new(&self.url, template, master);
-                    nodes.push(old.map_or_else(new, |old| self.nodes.swap_remove(old)));
-                    nodes.len() - 1
+                    masters.push(master);
+                    masters.len() - 1
                 }
             };
             let (first, end) = (usize::from(*range.start()), usize::from(*range.end()) + 1);
@@ -256,6 +260,12 @@ impl Cluster {
                 slots.fill(as_u16(number));
             }
         }
+        let mut node = |master| match self.nodes.iter().position(|node| node.target == master) {
+            Some(old) => self.nodes.swap_remove(old),
+            None => Node::new(&self.url, template, master),
+        };
+        let nodes = masters.into_iter().map(&mut node).collect();
+        self.untold = untold;
         (self.nodes, self.slots, self.stale, self.last) = (nodes, slots, false, 0);
         Ok(())
     }
@@ -291,7 +301,7 @@ impl Node {
     fn ask_for_map(&mut self, purpose: Purpose, deadlines: &Deadlines) -> Result<Vec<Range>, Error> {
         let purpose = if purpose == Purpose::Flush { purpose } else { Purpose::Map };
         let result = self.run(purpose, |link| topology::ask(link, deadlines));
-        if result.as_ref().is_ok_and(|ranges| ranges.iter().all(|range| range.master != self.target)) {
+        if result.as_ref().is_ok_and(|ranges| ranges.iter().all(|range| range.master.as_ref() != Some(&self.target))) {
             self.breakers.reads.answered(|| self.name());
         }
         result
