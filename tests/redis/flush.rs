@@ -204,3 +204,20 @@ fn keys_of_a_slot_that_is_half_way() {
         assert!(node.commands() < 100, "{} commands", node.commands());
     }
 }
+
+#[test]
+fn a_master_that_does_not_tell_its_address_is_not_left_out_in_silence() {
+    let node = Scripted::start(|command, port| match &*command[0] {
+        "CLUSTER" => {
+            let range =
+                |slots: &str, host: &str, port| format!("*3\r\n{slots}*2\r\n${}\r\n{host}\r\n:{port}\r\n", host.len());
+            let (told, untold) = (range(":0\r\n:99\r\n", "127.0.0.1", port), range(":100\r\n:16383\r\n", "?", port));
+            format!("*2\r\n{untold}{told}").into_bytes()
+        }
+        "SCAN" => format!("*2\r\n$1\r\n0\r\n*1\r\n$39\r\nvcache:{:032x}\r\n", 1).into_bytes(),
+        _ => b":1\r\n".to_vec(),
+    });
+    let server = Stand::setup(&format!("redis-cluster://127.0.0.1:{}", node.port())).start();
+    let failure = server.database().session().fails("SELECT vcache_flush()");
+    failure.assert("58000", &["a master of the cluster does not tell its address", "1 entries were freed before"]);
+}

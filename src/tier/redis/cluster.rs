@@ -117,13 +117,13 @@ impl Cluster {
         Err(Error::Circles)
     }
 
-    /// Asks for the map, and gives the number of masters.
+    /// Asks for the map, and gives the number of masters; one more stands for those whose address nobody tells.
     ///
     /// # Errors
     /// Any [`Error`].
     pub fn masters(&mut self, purpose: Purpose) -> Result<usize, Error> {
         self.learn(purpose, &Deadlines::begin())?;
-        Ok(self.nodes.len())
+        Ok(self.nodes.len() + usize::from(self.untold))
     }
 
     /// Runs one command on a node, by its number. As long as no other kind of command is run they stay the same.
@@ -137,6 +137,9 @@ impl Cluster {
         command: &Command,
         deadlines: &Deadlines,
     ) -> Result<Value, Error> {
+        if number >= self.nodes.len() {
+            return Err(Error::Untold);
+        }
         match self.run_on(number, purpose, &[command], deadlines) {
             // Of a slot that is on its way to this node, it is asked for the keys that have arrived by those who say ASKING.
             Err(Error::Redirected(Redirect { ask: false, .. })) => {
