@@ -138,12 +138,14 @@ fn run(
 /// `None` when Redis is off.
 fn with_route<T>(ask: impl FnOnce(&mut Route) -> T) -> Option<T> {
     let access = settings::redis_access();
-    if access.url.is_empty() {
-        return None;
-    }
     // A cancel that is raised in here gives the borrow back.
     STATE.with(|state| {
         let mut state = state.borrow_mut();
+        if access.url.is_empty() {
+            // Its connections go with it.
+            state.route = None;
+            return None;
+        }
         if state.access != access || state.route.is_none() {
             // A setting was reloaded: nothing of the old server is used any more.
             *state = State { route: Some(Route::of(&access)), access };
