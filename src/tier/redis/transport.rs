@@ -107,8 +107,10 @@ impl Transport {
 
     fn wait_out(&mut self, error: io::Error, what: For, deadline: Instant) -> Result<(), Error> {
         match error.kind() {
-            ErrorKind::WouldBlock => self.waiter.wait_for(what, deadline).map_err(|_| Error::TimedOut),
-            ErrorKind::Interrupted => Ok(()),
+            // Interrupted: it may be ready already, but the deadline may have passed.
+            ErrorKind::WouldBlock | ErrorKind::Interrupted => {
+                self.waiter.wait_for(what, deadline).map_err(|_| Error::TimedOut)
+            }
             _ => Err(failed(error)),
         }
     }
