@@ -38,3 +38,22 @@ fn searches_go_on_without_a_connection() {
     }
     assert_eq!(redis.keys().len(), 0);
 }
+
+#[test]
+fn who_cannot_ask_does_not_say_that_redis_is_back() {
+    let stand = Stand::start_with(|setup| setup.set("max_files_per_process", "64"));
+    let database = stand.database();
+    let (mut session, source) = prepared(&database);
+    exhaust(&mut session, &database);
+    stand.redis.stop();
+    let mut other = database.session();
+    assert_searches(&mut other, &source, 0..3);
+    until("the breaker is open", || health(&mut other).contains("breaker open"));
+    // Whenever a probe is due, this session is the one that may ask.
+    for _ in 0..30 {
+        assert_searches(&mut session, &source, [1]);
+        session.run("SELECT pg_sleep(0.05)");
+    }
+    assert!(!stand.server.log().contains("uses Redis"), "{}", stand.server.log());
+    assert!(health(&mut other).contains("breaker open"));
+}
