@@ -152,7 +152,7 @@ impl Query<'_> {
         if miss != Miss::Unreachable && snapshot == Snapshot::Current {
             let expires_at = computed_at.saturating_add(self.ttl);
             let header = Header { key: place.key, namespace: self.name, computed_at, expires_at, asked: k };
-            store(&header, &answer, &place.secret, self.counters);
+            store(&header, &answer, self.top_k, &place.secret, self.counters);
         }
         Ok((rows, Outcome::Miss(miss)))
     }
@@ -250,14 +250,17 @@ pub struct Hit {
     pub asked: u32,
 }
 
-/// Stores an answer where the next search looks. It never fails the search.
-fn store(header: &Header<'_>, answer: &Answer, secret: &Secret, counters: Counters) {
+/// Stores an answer where the next search looks: all of it, or the first `top_k` rows if all of it is too large. It never fails the
+/// search.
+fn store(header: &Header<'_>, answer: &Answer, top_k: u32, secret: &Secret, counters: Counters) {
     let left = header.expires_at.saturating_sub(time::now()) as f64 * (1.0 - JITTER * random::fraction());
     let milliseconds = (left / 1000.0) as u64;
     if milliseconds == 0 {
         return;
     }
-    let Some(bytes) = codec::encode(header, answer, secret, settings::max_entry_size()) else {
+    let most = settings::max_entry_size();
+    let fewer = || codec::encode(&Header { asked: top_k, ..*header }, &answer.first(top_k as usize), secret, most);
+    let Some(bytes) = codec::encode(header, answer, secret, most).or_else(fewer) else {
         return;
     };
     // An older snapshot, or a standby that lags behind, must not take the place of a newer answer.
