@@ -221,7 +221,7 @@ impl Error {
             Self::SourceColumnGone { namespace, column } => hint(
                 Code::ERRCODE_UNDEFINED_COLUMN,
                 format!("the source of namespace \"{namespace}\" no longer has a column \"{column}\""),
-                "Name the column anew with vcache_alter_namespace().",
+                "It has been dropped or renamed: name the column anew with vcache_alter_namespace().",
             ),
             Self::UnknownColumn { table, column } => hint(
                 Code::ERRCODE_UNDEFINED_COLUMN,
