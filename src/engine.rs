@@ -118,6 +118,11 @@ impl Engine {
         if self.version().0 == "ruvector" { vec![off] } else { Vec::new() }
     }
 
+    /// Whether an index finds its candidates first, and a condition is looked at among those alone.
+    pub fn filters_candidates(&self) -> bool {
+        self.version().0 == "ruvector"
+    }
+
     /// The dimensions that a column is declared with: `ruvector(384)`.
     pub fn declared_dimensions(&self, column: &Column) -> Option<usize> {
         usize::try_from(column.modifier).ok().filter(|n| *n > 0)

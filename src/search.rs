@@ -13,7 +13,7 @@ use crate::namespace::{self, Definition, Found};
 use crate::outcome::{Bypass, Miss, Outcome};
 use crate::pg::function::{Call, Interval, sql_function};
 use crate::pg::result::Rows;
-use crate::pg::{catalog, random, snapshot, time, varlena};
+use crate::pg::{random, snapshot, time, varlena};
 use crate::settings;
 use crate::stats::{self, Counter, Counters};
 use crate::tier::{Existing, Failure, Lookup, Store, redis};
@@ -21,7 +21,6 @@ use crate::vector;
 use pgrx::pg_sys::{Datum, panic::ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::cell::Cell;
-use std::ffi::CString;
 use std::rc::Rc;
 use std::time::Instant;
 use vcache_core::codec::{self, Answer, Damage, Entry, Header, Row};
@@ -88,11 +87,7 @@ pub fn prepare(call: &Call, counters: impl FnOnce(&str) -> Counters) -> Result<Q
     // 3. Which vector is it?
     let values = vector::read(call, argument::VECTOR, &definition)?;
     let ttl = ttl(call, &definition)?;
-    let tenant = definition.tenant.as_ref().map(|tenant| {
-        // Arguments of type text hold no zero byte.
-        let value = CString::new(definition.tenant_value(name)).unwrap_or_default();
-        catalog::value_of_text(tenant.kind, tenant.modifier, &value)
-    });
+    let tenant = definition.tenant_value(name);
 
     // 4. What is its entry called? What is this role's or this transaction's alone is neither looked up nor stored.
     let bypass = match sight {

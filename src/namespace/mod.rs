@@ -14,7 +14,7 @@ use crate::pg::catalog::{self, Column, Operator};
 use crate::pg::function::{Interval, interval};
 use crate::pg::scan::{self, Condition, Table, Tuple};
 use crate::pg::{array, invalidation, varlena};
-use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_sys::{self, Datum, Oid};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -191,9 +191,22 @@ impl Definition {
         })
     }
 
-    /// What the column of the namespace's value must hold, as text: the name, or what the `*` of a pattern stands for.
-    pub fn tenant_value<'a>(&self, name: &'a str) -> &'a str {
-        if self.name.is_pattern { name.strip_prefix(&self.name.prefix).unwrap_or(name) } else { name }
+    /// What the column of the namespace's value must hold: the name, or what the `*` of a pattern stands for, as the column's type.
+    /// Raises the type's own error, with a hint at
+    /// the column.
+    pub fn tenant_value(&self, name: &str) -> Option<Datum> {
+        let column = self.tenant.as_ref()?;
+        let text = if self.name.is_pattern { name.strip_prefix(&self.name.prefix).unwrap_or(name) } else { name };
+        // Arguments of type text hold no zero byte.
+        let text = CString::new(text).unwrap_or_default();
+        Some(catalog::value_of_text_or(column.kind, column.modifier, &text, || {
+            let kind = catalog::type_text(column.kind);
+            let pattern = if self.name.is_pattern { format!(", by pattern \"{}\",", self.name) } else { String::new() };
+            format!(
+                "Namespace \"{name}\"{pattern} is the rows of a value of column \"{}\", of type {kind}.",
+                column.name
+            )
+        }))
     }
 }
 
@@ -322,13 +335,12 @@ impl Registry {
         scan::all(&self.table, usize::MAX, Registration::read).into_iter().flatten().collect()
     }
 
-    /// Some of the registered names, for a hint.
+    /// The first of the registered names, for a hint.
     fn names(&self) -> Vec<String> {
         const MOST: usize = 10;
-        let names = scan::all(&self.table, MOST + 1, |row| {
-            Registration::read(row).map(|registration| format!("\"{}\"", registration.name))
-        });
-        let mut names: Vec<String> = names.into_iter().flatten().collect();
+        let mut names: Vec<String> =
+            self.all().iter().map(|registration| format!("\"{}\"", registration.name)).collect();
+        names.sort();
         if names.len() > MOST {
             names.truncate(MOST);
             names.push("…".to_owned());
