@@ -1,7 +1,7 @@
 # The commands for people; each is a script in scripts/. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test deep lint bench install clean
+.PHONY: help demo stop test deep lint bench install uninstall clean
 # cargo would take make's job server for its own.
 unexport MAKEFLAGS
 
@@ -31,6 +31,9 @@ install: ## build RuVector and vcache and install them in the system's PostgreSQ
 	@scripts/ruvector.sh
 	@scripts/build.sh
 	@scripts/install.sh
+
+uninstall: ## remove vcache's files from the system's PostgreSQL 15
+	@scripts/uninstall.sh
 
 clean: stop ## remove everything that was built, and end the demo's servers
 	@cargo clean
