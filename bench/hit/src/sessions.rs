@@ -4,7 +4,7 @@
 use crate::{Result, SEARCH, Target, connection_to_redis, fill, percentile};
 use postgres::Client;
 use serde_json::{Value, json};
-use std::sync::Barrier;
+use std::sync::{Barrier, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,20 +23,28 @@ pub fn measure(target: &Target, redis: &str, sessions: usize, seconds: f64) -> R
         clients.push(client);
     }
     let before = private_kb(&backends);
-    let (start, duration) = (Barrier::new(sessions + 1), Duration::from_secs_f64(seconds));
+    // Their first searches, with a connection to Redis each, are not what is measured.
+    for (client, vector) in clients.iter_mut().zip(vectors.iter().cycle()) {
+        client.query(SEARCH, &[vector])?;
+    }
+    let (start, begun, duration) = (Barrier::new(sessions + 1), OnceLock::new(), Duration::from_secs_f64(seconds));
     let (mut times, mut failed, mut took) = (Vec::new(), 0, Duration::ZERO);
     let mut clients = thread::scope(|scope| {
         let run = |mut client: Client| {
-            let (start, vectors) = (&start, &vectors);
+            let (start, begun, vectors) = (&start, &begun, &vectors);
             let run = move || {
-                let searched = search(&mut client, vectors, start, duration);
+                let begin = || {
+                    start.wait();
+                    *begun.get_or_init(Instant::now) + duration
+                };
+                let searched = search(&mut client, vectors, begin);
                 (client, searched)
             };
             thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run)
         };
         let threads = clients.drain(..).map(run).collect::<std::io::Result<Vec<_>>>()?;
         start.wait();
-        let begun = Instant::now();
+        let begun = *begun.get_or_init(Instant::now);
         let mut clients = Vec::with_capacity(sessions);
         for thread in threads {
             let (client, searched) = thread.join().map_err(|_| "a thread of a session has panicked")?;
@@ -68,14 +76,14 @@ pub fn measure(target: &Target, redis: &str, sessions: usize, seconds: f64) -> R
     Ok(measured)
 }
 
-/// How long each search took, in milliseconds.
-fn search(client: &mut Client, vectors: &[Vec<f32>], start: &Barrier, duration: Duration) -> Result<Vec<f64>> {
+/// How long each search took, in milliseconds. `begin` waits for the others and says when to end.
+fn search(client: &mut Client, vectors: &[Vec<f32>], begin: impl FnOnce() -> Instant) -> Result<Vec<f64>> {
     let prepared = client.prepare(SEARCH);
-    start.wait();
-    let (prepared, begun, mut times) = (prepared?, Instant::now(), Vec::new());
+    let end = begin();
+    let (prepared, mut times) = (prepared?, Vec::new());
     for vector in vectors.iter().cycle() {
         let start = Instant::now();
-        if start - begun >= duration {
+        if start >= end {
             break;
         }
         client.query(&prepared, &[vector])?;

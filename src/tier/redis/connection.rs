@@ -89,6 +89,9 @@ impl std::error::Error for Error {}
 /// What the reply to a greeting may hold.
 pub const SMALL: Bounds = Bounds::bulk(1024);
 
+/// How often what has arrived is taken after the deadline: a reply of any size that is there already.
+const MAX_LATE_READS: u32 = 64;
+
 pub struct Connection {
     transport: Transport,
     /// What has been received and not yet been parsed.
@@ -139,6 +142,7 @@ impl Connection {
 
     /// Exactly one reply.
     fn receive(&mut self, bounds: &Bounds, deadline: Instant) -> Result<&[u8], Error> {
+        let mut late = 0;
         loop {
             let length = nested_frame_length(&self.received, bounds).map_err(Error::Reply)?;
             match length {
@@ -146,6 +150,11 @@ impl Connection {
                 Some(length) if self.received.len() > length => return Err(Error::Unexpected),
                 Some(length) => self.received.reserve(length - self.received.len()),
                 None => {}
+            }
+            // A server that sends a little at a time is not listened to for longer than that.
+            late += u32::from(Instant::now() >= deadline);
+            if late > MAX_LATE_READS {
+                return Err(Error::TimedOut);
             }
             if self.transport.receive(&mut self.received, deadline)? == 0 {
                 return Err(Error::Closed);
