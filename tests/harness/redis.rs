@@ -35,8 +35,18 @@ impl Redis {
     }
 
     /// Starts a sentinel that watches nothing yet.
-    pub(crate) fn start_sentinel(options: &[&str], password: Option<&str>) -> Self {
+    pub fn start_sentinel(options: &[&str], password: Option<&str>) -> Self {
         Self::start_as(true, options, password)
+    }
+
+    /// Starts a node of a cluster that has all slots, alone.
+    pub fn start_cluster_of_one(options: &[&str]) -> Self {
+        let bus = free_port().to_string();
+        let node = Self::start_with(&[&["--cluster-enabled", "yes", "--cluster-port", &bus], options].concat(), None);
+        node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        let serves = || node.try_command(&["GET", "x"]).is_ok();
+        until("it serves its slots", serves);
+        node
     }
 
     fn start_as(sentinel: bool, options: &[&str], password: Option<&str>) -> Self {

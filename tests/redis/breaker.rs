@@ -175,6 +175,43 @@ fn a_refusal_to_write_keeps_nobody_from_reading() {
 }
 
 #[test]
+fn a_redis_that_answers_and_stores_nothing_is_not_asked_to_store() {
+    let stand = Stand::start_with(|setup| setup.set("vcache.redis_timeout", "200ms"));
+    let database = stand.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, 0..5);
+    stand.redis.command(&["CLIENT", "PAUSE", "600000", "WRITE"]);
+    let mut fresh = 100..;
+    let lines = |words: &str| log_lines(&stand.server, words);
+    until("stores are left alone", || {
+        // The look-up between two stores is answered, and says nothing of storing.
+        assert_searches(&mut session, &source, fresh.by_ref().take(1));
+        lines("stores nothing in Redis at 127.0.0.1") == 1
+    });
+    let (before, gets) = (database.stats("docs"), stand.redis.calls("get"));
+    assert_searches(&mut session, &source, (0..5).chain(fresh.by_ref().take(40)));
+    let after = database.stats("docs");
+    assert_eq!((after.hits - before.hits, after.stores), (5, before.stores), "{after:?}");
+    assert!(stand.redis.calls("get") >= gets + 45 && after.redis_timeouts < before.redis_timeouts + 40, "{after:?}");
+    let (status, detail) = database.redis();
+    assert!(
+        status == "degraded" && detail.contains("breaker closed; nothing is stored: no answer in time"),
+        "{detail}"
+    );
+
+    stand.redis.command(&["CLIENT", "UNPAUSE"]);
+    until("it is asked to store again", || {
+        assert_searches(&mut session, &source, fresh.by_ref().take(1));
+        database.redis().0 == "ok"
+    });
+    let stores = database.stats("docs").stores;
+    assert_searches(&mut session, &source, fresh.take(5));
+    assert_eq!(database.stats("docs").stores, stores + 5);
+    assert_eq!((lines("stores nothing in"), lines("stores in Redis at 127.0.0.1")), (1, 1));
+    assert_eq!((lines("leaves Redis"), lines("uses Redis")), (0, 0));
+}
+
+#[test]
 fn another_url_has_a_breaker_of_its_own() {
     let redis = Redis::start();
     let server = Stand::setup("redis://127.0.0.1:1/0").start();

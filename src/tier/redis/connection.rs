@@ -45,6 +45,10 @@ pub enum Error {
     NoCluster,
     /// No node of the cluster has the key's slot.
     NoOwner,
+    /// A master of the cluster tells nobody where it is.
+    Untold,
+    /// Slots of the cluster move from node to node, and their keys with them.
+    Moving,
     /// The servers are to be sentinels, and are none.
     NoSentinel,
     /// The sentinels know no master of this name.
@@ -76,6 +80,8 @@ impl fmt::Display for Error {
             Self::Circles => f.write_str("redirected too often"),
             Self::NoCluster => f.write_str("it is no node of a cluster"),
             Self::NoOwner => f.write_str("no node of the cluster has the key's slot"),
+            Self::Untold => f.write_str("a master of the cluster does not tell its address"),
+            Self::Moving => f.write_str("slots of the cluster are being moved"),
             Self::NoSentinel => f.write_str("it is no sentinel"),
             Self::NoMaster => f.write_str("the sentinels know no master of this name"),
             Self::NotMaster => f.write_str("it is no master now"),

@@ -1,7 +1,7 @@
 //! Owns which server a command goes to: the one that `vcache.redis_url` names, the node of a cluster that has the key, or the master
 //! that sentinels name.
 
-use super::breaker::{Breaker, Purpose};
+use super::breaker::{Breakers, Purpose};
 use super::cluster::Cluster;
 use super::connection::Error;
 use super::endpoint::Endpoint;
@@ -31,8 +31,8 @@ pub enum To<'key> {
 
 /// The way to Redis. `Display` shows where it leads, and no secret.
 pub struct Route {
-    /// Not of a cluster, whose nodes have one each.
-    breaker: Breaker,
+    /// Not of a cluster, whose nodes have their own.
+    breakers: Breakers,
     way: Result<Way, Error>,
 }
 
@@ -47,7 +47,7 @@ impl Route {
     /// `redis-sentinel://user:password@host:port,host:port,…/master/database?sentinel_username=…&sentinel_password=…`, both with
     /// `rediss` for TLS, or one of [`Endpoint::parse`].
     pub fn of(access: &RedisAccess) -> Self {
-        Self { breaker: Breaker::of(&access.url, None), way: Way::parse(access) }
+        Self { breakers: Breakers::of(&access.url, None), way: Way::parse(access) }
     }
 
     /// Runs one command.
@@ -57,7 +57,7 @@ impl Route {
     pub fn run(&mut self, purpose: Purpose, to: To, command: &Command) -> Result<Value, Error> {
         let attempt = match &self.way {
             Ok(Way::Cluster(_)) => None,
-            _ => Some(self.breaker.admit(purpose, || self.to_string())?),
+            _ => Some(self.breakers.admit(purpose, || self.to_string())?),
         };
         let deadlines = Deadlines::begin();
         let result = match (&mut self.way, to) {
@@ -89,11 +89,19 @@ impl Route {
         matches!(self.way, Ok(Way::Cluster(_)))
     }
 
-    /// That of whoever was asked last.
-    pub fn breaker(&self) -> Breaker {
+    /// Those of whoever was asked last.
+    pub fn breakers(&self) -> Breakers {
         match &self.way {
-            Ok(Way::Cluster(cluster)) => cluster.breaker(),
-            _ => self.breaker,
+            Ok(Way::Cluster(cluster)) => cluster.breakers(),
+            _ => self.breakers,
+        }
+    }
+
+    /// Why nothing is stored, be it on one of several nodes alone.
+    pub fn why_not_stored(&self) -> Option<String> {
+        match &self.way {
+            Ok(Way::Cluster(cluster)) => cluster.why_not_stored(),
+            _ => self.breakers.why_not_stored(),
         }
     }
 }
