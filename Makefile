@@ -23,7 +23,7 @@ deep: ## fuzz and check vcache-core for hours, with nightly Rust; RUNS=n: inputs
 lint: ## check the formatting, the code and the scripts
 	@scripts/lint.sh
 
-bench: ## measure the cache against none and against one made by hand; writes bench/results (an hour or less)
+bench: ## measure the cache against none and one made by hand, its hits, Redis' failures; ARGS='--only hits outage': these parts alone; writes bench/results (an hour or less)
 	@scripts/bench.sh
 
 install: ## build RuVector and vcache and install them in the system's PostgreSQL 15

@@ -29,9 +29,6 @@ unset name REDISCLI_AUTH
 # Nor is this for our servers: errors that pass through Rust would carry a trace of it.
 unset RUST_BACKTRACE
 
-# cargo-pgrx would write colours into a file.
-[[ -t 2 ]] || export NO_COLOR=1 CARGO_TERM_COLOR=never
-
 export VCACHE_STARTED=${VCACHE_STARTED:-$(date +%s)}
 
 say() {

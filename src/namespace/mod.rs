@@ -254,32 +254,28 @@ const DERIVED_MOST: usize = 1000;
 pub fn find(schema: Oid, name: &str) -> Result<Found, Error> {
     check_name(name)?;
     let registry = Registry::open(schema)?;
-    let Some((version, registration)) = registry.find(name) else {
+    if let Some(found) = registry.find_derived(name) {
+        return Ok(found);
+    }
+    let version = |row: &Tuple| Registration::read(row).map(|registration| (row.version, registration));
+    let Some((version, registration)) = registry.find(name, version) else {
         return Err(Error::UnknownNamespace { name: name.to_owned(), known: registry.names() });
     };
     let source =
         Table::try_open(registration.source).ok_or_else(|| Error::SourceGone(registration.name.to_string()))?;
     let key = (registry.table.oid(), version, registration.revision);
-    let derived = DERIVED.with_borrow(|derived| derived.get(&key).cloned());
-    // Opening the source has accepted invalidation messages, so the generation is today's.
-    let definition = match derived {
-        Some(definition) if definition.generation == invalidation::generation() => definition,
-        _ => {
-            let definition = Rc::new(Definition::derive(&registration, &source)?);
-            let outdated = DERIVED.with_borrow_mut(|derived| {
-                let outdated: Vec<_> = if derived.len() >= DERIVED_MOST {
-                    derived.drain().map(|(_, definition)| definition).collect()
-                } else {
-                    // Versions before this one are not met again.
-                    derived.extract_if(|_, kept| kept.name == definition.name).map(|(_, kept)| kept).collect()
-                };
-                derived.insert(key, Rc::clone(&definition));
-                outdated
-            });
-            drop(outdated);
-            definition
-        }
-    };
+    let definition = Rc::new(Definition::derive(&registration, &source)?);
+    let outdated = DERIVED.with_borrow_mut(|derived| {
+        let outdated: Vec<_> = if derived.len() >= DERIVED_MOST {
+            derived.drain().map(|(_, definition)| definition).collect()
+        } else {
+            // Versions before this one are not met again.
+            derived.extract_if(|_, kept| kept.name == definition.name).map(|(_, kept)| kept).collect()
+        };
+        derived.insert(key, Rc::clone(&definition));
+        outdated
+    });
+    drop(outdated);
     Ok(Found { definition, source })
 }
 
@@ -296,30 +292,44 @@ impl Registry {
         Table::try_open(oid).map(|table| Self { table }).ok_or(Error::NotInstalled)
     }
 
-    fn find(&self, name: &str) -> Option<((u64, u32), Registration)> {
+    /// What a name means, if that has been derived and is today's: of the row nothing but its version is read.
+    fn find_derived(&self, name: &str) -> Option<Found> {
+        let registry = self.table.oid();
+        let definition = self.find(name, |row| {
+            let key = (registry, row.version, row.get(column::REVISION)?.value() as i64);
+            DERIVED.with_borrow(|derived| derived.get(&key).cloned())
+        })?;
+        let source = Table::try_open(definition.source)?;
+        // Opening the source has accepted invalidation messages, so the generation is today's.
+        (definition.generation == invalidation::generation()).then_some(Found { definition, source })
+    }
+
+    fn find<T>(&self, name: &str, read: impl Fn(&Tuple) -> Option<T>) -> Option<T> {
         let index = scan::primary_key(&self.table);
-        let read = |row: &Tuple| Registration::read(row).map(|registration| (row.version, registration));
         let exact = [Condition::BoolIs(column::IS_PATTERN, false), Condition::TextIs(column::PREFIX, name)];
-        if let Some(found) = scan::last(&self.table, index, &exact, read) {
+        if let Some(found) = scan::last(&self.table, index, &exact, &read) {
             return found;
         }
-        self.covering(name)
+        self.covering(name, read)
     }
 
     /// The longest pattern that fits a name.
-    fn covering(&self, name: &str) -> Option<((u64, u32), Registration)> {
+    fn covering<T>(&self, name: &str, read: impl Fn(&Tuple) -> Option<T>) -> Option<T> {
         let index = scan::primary_key(&self.table);
-        let read = |row: &Tuple| Registration::read(row).map(|registration| (row.version, registration));
         // The longest pattern that fits is the last one not behind the name, or it is a prefix of what that one and
         // the name begin with alike: were it longer, it would stand behind that one.
         let mut bound = name;
         loop {
             let pattern = [Condition::BoolIs(column::IS_PATTERN, true), Condition::TextAtMost(column::PREFIX, bound)];
-            let (version, registration) = scan::last(&self.table, index, &pattern, read)??;
-            if name.starts_with(&registration.name.prefix) {
-                return Some((version, registration));
+            let (prefix, found) = scan::last(&self.table, index, &pattern, |row| {
+                let prefix = varlena::text(row.get(column::PREFIX)?).to_owned();
+                let found = name.starts_with(&prefix).then(|| read(row));
+                Some((prefix, found))
+            })??;
+            match found {
+                Some(found) => return found,
+                None => bound = common_prefix(bound, &prefix),
             }
-            bound = common_prefix(bound, &registration.name.prefix);
         }
     }
 

@@ -71,7 +71,7 @@ fn try_create(call: &Call) -> Result<(), Error> {
         return Err(Error::NamespaceExists(name.to_string()));
     }
     // The more special name would take searches away from the pattern, so it is for who owns that one.
-    if let Some((_, covering)) = registry.covering(&name.prefix)
+    if let Some(covering) = registry.covering(&name.prefix, Registration::read)
         && let Some(class) = catalog::class(covering.source)
     {
         check_owner(covering.source, &class);

@@ -75,16 +75,18 @@ impl Waiter {
     /// [`TimedOut`].
     pub fn wait(&mut self, deadline: Instant) -> Result<(), TimedOut> {
         loop {
+            // What is there already counts even when the deadline has passed: with more sessions than processors this backend may
+            // not have run since.
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(TimedOut);
-            }
             let mut event = pg_sys::WaitEvent::default();
             // SAFETY: the set is valid; there is room for one event.
             let events = unsafe {
                 pg_sys::WaitEventSetWait(self.set, milliseconds(left), &mut event, 1, pg_sys::PG_WAIT_EXTENSION)
             };
             if events == 0 {
+                if left.is_zero() {
+                    return Err(TimedOut);
+                }
                 continue;
             }
             if event.events & pg_sys::WL_LATCH_SET == 0 {

@@ -10,7 +10,7 @@ use ::redis::{Value, parse_redis_value};
 use std::fmt;
 use std::time::{Duration, Instant};
 use vcache_core::cluster::Redirect;
-use vcache_core::resp::{Bounds, ReplyError, nested_frame_length};
+use vcache_core::resp::{self, Bounds, ReplyError, nested_frame_length};
 
 /// Why Redis could not be used. It shows no secret: what a server or a library says is shown only where it cannot hold one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,9 @@ impl std::error::Error for Error {}
 /// What the reply to a greeting may hold.
 pub const SMALL: Bounds = Bounds::bulk(1024);
 
+/// How often what has arrived is taken after the deadline: a reply of any size that is there already.
+const MAX_LATE_READS: u32 = 64;
+
 pub struct Connection {
     transport: Transport,
     /// What has been received and not yet been parsed.
@@ -129,7 +132,12 @@ impl Connection {
     /// Any [`Error`]; the connection is then to be dropped, unless it is [`Error::Redirected`].
     pub fn run(&mut self, command: &[u8], bounds: &Bounds, deadline: Instant) -> Result<Value, Error> {
         self.transport.send(command, deadline)?;
-        let value = parse_redis_value(self.receive(bounds, deadline)?).map_err(|_| Error::Unexpected)?;
+        let frame = self.receive(bounds, deadline)?;
+        // The parser of everything takes longer for an entry than Redis does.
+        let value = match resp::bulk(frame) {
+            Some(bytes) => Value::BulkString(bytes.to_vec()),
+            None => parse_redis_value(frame).map_err(|_| Error::Unexpected)?,
+        };
         self.received.clear();
         self.used = Instant::now();
         match value {
@@ -145,6 +153,7 @@ impl Connection {
 
     /// Exactly one reply.
     fn receive(&mut self, bounds: &Bounds, deadline: Instant) -> Result<&[u8], Error> {
+        let mut late = 0;
         loop {
             let length = nested_frame_length(&self.received, bounds).map_err(Error::Reply)?;
             match length {
@@ -152,6 +161,11 @@ impl Connection {
                 Some(length) if self.received.len() > length => return Err(Error::Unexpected),
                 Some(length) => self.received.reserve(length - self.received.len()),
                 None => {}
+            }
+            // A server that sends a little at a time is not listened to for longer than that.
+            late += u32::from(Instant::now() >= deadline);
+            if late > MAX_LATE_READS {
+                return Err(Error::TimedOut);
             }
             if self.transport.receive(&mut self.received, deadline)? == 0 {
                 return Err(Error::Closed);

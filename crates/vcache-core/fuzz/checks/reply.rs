@@ -2,7 +2,7 @@
 //! replays its corpus.
 
 use redis::{Value, parse_redis_value};
-use vcache_core::resp::frame_length;
+use vcache_core::resp::{bulk, frame_length};
 
 /// The longest line, and what ends a bulk string.
 const AROUND: usize = 8 * 1024 + 2;
@@ -23,7 +23,11 @@ pub fn check(bytes: &[u8]) -> bool {
     assert!(length >= 3 && length <= limit + AROUND);
     let Some(frame) = sent.get(..length) else { return false };
     match parse_redis_value(frame) {
-        Ok(Value::BulkString(value)) => assert!(value.len() <= limit && frame.ends_with(b"\r\n")),
+        Ok(Value::BulkString(value)) => {
+            assert!(value.len() <= limit && frame.ends_with(b"\r\n"));
+            assert_eq!(bulk(frame), Some(value.as_slice()));
+        }
+        _ if bulk(frame).is_some() => panic!("a bulk string to one parser alone"),
         Ok(Value::Nil | Value::Int(_) | Value::Okay | Value::SimpleString(_) | Value::ServerError(_)) => {}
         Ok(other) => panic!("a reply that nobody asks for: {other:?}"),
         Err(_) => return false,
