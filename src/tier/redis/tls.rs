@@ -200,6 +200,9 @@ fn words(error: &rustls::Error) -> Error {
         rustls::Error::InvalidCertificate(error) => match error {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate expired",
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "certificate not valid yet",
+            CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+                "certificate without names (subjectAltName); its CN does not count"
+            }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "certificate not valid for the name of the host"
             }
@@ -209,6 +212,12 @@ fn words(error: &rustls::Error) -> Error {
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 "certificate not made for a server"
             }
+            // webpki's own errors, of which it gives the name alone.
+            CertificateError::Other(other) => match other.to_string().as_str() {
+                "CaUsedAsEndEntity" => "certificate of an authority (CA:TRUE), which is none of a server",
+                "UnsupportedCertVersion" => "certificate of X.509 version 1, where version 3 is needed",
+                _ => "certificate not acceptable",
+            },
             _ => "certificate not acceptable",
         },
         rustls::Error::AlertReceived(alert) => match alert {
