@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use harness::{BlackHole, Database, Fault, Postgres, Proxy, Redis, Setup, Stand, Stop, literal, until};
 
-use crate::{assert_searches, prepared, waits};
+use crate::{assert_searches, health, prepared, waits};
 
 /// A server that reaches its Redis through a proxy, and gives up on it soon, or only after a minute.
 fn through_proxy(timeout: &str, more: impl FnOnce(Setup) -> Setup) -> (Redis, Proxy, Postgres) {
@@ -168,10 +168,34 @@ fn a_refusal_to_write_keeps_nobody_from_reading() {
     });
     let before = database.stats("docs").hits;
     assert_searches(&mut session, &source, 200..210);
-    assert_eq!(database.redis().0, "ok");
+    assert_eq!(database.redis().0, "degraded");
     assert!(database.redis().1.contains("breaker closed"), "{:?}", database.redis());
     assert_eq!(database.stats("docs").hits, before);
     assert_eq!(log_lines(&stand.server, "leaves Redis"), 0);
+}
+
+#[test]
+fn a_refusal_to_store_shows_until_something_is_stored() {
+    let redis = Redis::start();
+    let server = Stand::setup(&redis.url()).start();
+    let database = server.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, [1]);
+    redis.configure("maxmemory-policy", "noeviction");
+    redis.configure("maxmemory", "1");
+    // What is there is found, what is not is asked for again and again.
+    assert_searches(&mut session, &source, [1, 2, 2]);
+    for session in [&mut session, &mut database.session()] {
+        let said = health(session);
+        assert!(said.starts_with("degraded: ") && said.contains("breaker closed"), "{said}");
+        assert!(said.ends_with("nothing is stored: the last store was refused with OOM"), "{said}");
+    }
+    redis.configure("maxmemory", "0");
+    assert_searches(&mut session, &source, [1]);
+    assert!(health(&mut session).starts_with("degraded: "));
+    assert_searches(&mut session, &source, [2]);
+    assert!(health(&mut session).starts_with("ok: "));
+    assert_eq!(database.stats("docs").stores, 2);
 }
 
 #[test]

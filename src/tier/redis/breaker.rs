@@ -11,6 +11,7 @@ use crate::settings;
 use once_cell::sync::OnceCell;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::fmt;
@@ -24,8 +25,8 @@ use vcache_core::resp::ReplyError;
 /// Where there are more URLs and nodes than slots, some share one, which only matters when both fail at once.
 const SLOTS: usize = 256;
 
-/// Of an error's text, what is kept.
-const TEXT_BYTES: usize = 100;
+/// Of an error's text, what is kept: more than any has that is not another's words.
+const TEXT_BYTES: usize = 200;
 
 shmem::shared_struct! {
     /// A breaker, and the last error under it.
@@ -33,6 +34,8 @@ shmem::shared_struct! {
         word: AtomicU64,
         /// The hash of whose it is; 0 for nobody's. It changes under the regions' lock.
         name: AtomicU64,
+        /// Of the last refusal to store, the hash of its text; 0 when something was stored since. Of no meaning for reading.
+        refused: AtomicU64,
         length: AtomicU32,
         /// Written under the regions' lock.
         text: [AtomicU8; TEXT_BYTES],
@@ -44,6 +47,7 @@ static OWN: [Slot; SLOTS] = [const {
     Slot {
         word: AtomicU64::new(0),
         name: AtomicU64::new(0),
+        refused: AtomicU64::new(0),
         length: AtomicU32::new(0),
         text: [const { AtomicU8::new(0) }; TEXT_BYTES],
     }
@@ -110,7 +114,8 @@ impl Breakers {
     /// Why nothing is stored, and until when, where that is so.
     pub fn why_not_stored(&self) -> Option<String> {
         match self.stores.core().state() {
-            State::Closed { .. } => None,
+            State::Closed { .. } if self.stores.slot.refused.load(Ordering::Relaxed) == 0 => None,
+            State::Closed { .. } => Some(format!("the last store was {}", self.stores.last_error())),
             State::Open { next, .. } => Some(format!("{}, next try in {}", self.stores.last_error(), from_now(next))),
         }
     }
@@ -166,17 +171,38 @@ impl Breaker {
     }
 
     fn failed(self, permit: Permit, error: &Error, server: impl FnOnce() -> String) {
-        let text = error.to_string();
-        let end = text.floor_char_boundary(TEXT_BYTES);
-        let (bytes, slot) = (text.get(..end).unwrap_or_default().as_bytes(), self.slot);
-        shmem::exclusively(|| {
-            for (to, from) in slot.text.iter().zip(bytes) {
-                to.store(*from, Ordering::Relaxed);
-            }
-            slot.length.store(bytes.len() as u32, Ordering::Relaxed);
-        });
+        self.keep(&error.to_string());
         self.core().failed(permit, now(), random::fraction());
         self.tell(server);
+    }
+
+    /// The server does not want to store anything, which may go on for long: what is known already is not written again.
+    fn refused(self, error: &Error) {
+        let text = error.to_string();
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let hash = hasher.finish().max(1);
+        if self.slot.refused.load(Ordering::Relaxed) != hash {
+            self.keep(&text);
+            self.slot.refused.store(hash, Ordering::Relaxed);
+        }
+    }
+
+    /// Keeps the text of the last error.
+    fn keep(self, text: &str) {
+        let text = if text.len() <= TEXT_BYTES {
+            Cow::Borrowed(text)
+        } else {
+            let end = text.floor_char_boundary(TEXT_BYTES - '…'.len_utf8());
+            Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default()))
+        };
+        let slot = self.slot;
+        shmem::exclusively(|| {
+            for (to, from) in slot.text.iter().zip(text.as_bytes()) {
+                to.store(*from, Ordering::Relaxed);
+            }
+            slot.length.store(text.len() as u32, Ordering::Relaxed);
+        });
     }
 
     /// The server has answered: it is asked again.
@@ -270,6 +296,15 @@ impl Attempt {
         let Self { breaker, permit, .. } = self;
         std::mem::forget(self);
         ASKING.set(None);
+        if purpose == Purpose::Write {
+            match result {
+                Ok(_) if breaker.slot.refused.load(Ordering::Relaxed) != 0 => {
+                    breaker.slot.refused.store(0, Ordering::Relaxed);
+                }
+                Err(error @ Error::Refused(_)) => breaker.refused(error),
+                _ => {}
+            }
+        }
         match result.as_ref().err().map(|error| (verdict(purpose, error), error)) {
             Some((Verdict::Failed, error)) => breaker.failed(permit, error, server),
             Some((Verdict::Unasked, _)) => breaker.core().returned(permit, now()),
@@ -310,8 +345,8 @@ fn verdict(purpose: Purpose, error: &Error) -> Verdict {
         Error::Refused(_) if matches!(purpose, Purpose::Write | Purpose::Flush) => Verdict::Nothing,
         // A value that is larger than an entry may be costs no deadline, and was perhaps stored when the bound was higher.
         Error::Reply(ReplyError::TooLarge) if purpose == Purpose::Read => Verdict::Nothing,
-        // This backend's own trouble.
-        Error::Descriptors => Verdict::Unasked,
+        // This backend's own trouble; nobody to ask.
+        Error::Descriptors | Error::Url(_) => Verdict::Unasked,
         _ => Verdict::Failed,
     }
 }
