@@ -317,7 +317,7 @@ impl Error {
             // Not of class 08: to drivers that would say that their own connection is gone.
             Self::Flush(Unfreed { why, forbidden, freed }) => {
                 let cure = if forbidden {
-                    "A user of Redis' needs the commands SCAN and UNLINK for it: ACL SETUSER name +scan +unlink."
+                    "A user of Redis' needs the commands SCAN and UNLINK for it: ACL SETUSER name +scan +unlink, and +select for another database than 0."
                 } else {
                     "SELECT * FROM vcache_health() tells how Redis is. Called again, it goes on with what is left."
                 };

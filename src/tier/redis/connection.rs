@@ -8,6 +8,7 @@ use super::endpoint::Endpoint;
 use super::transport::Transport;
 use ::redis::{Value, parse_redis_value};
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use vcache_core::cluster::Redirect;
 use vcache_core::resp::{self, Bounds, ReplyError, nested_frame_length};
@@ -28,7 +29,7 @@ pub enum Error {
     /// The other end has closed the connection; of the reply, if there was to be one, nothing or not all has come.
     Closed,
     /// The system refused something.
-    Io(std::io::ErrorKind),
+    Io(ErrorKind),
     /// The backend has too many files open.
     Descriptors,
     /// The reply is not of a kind that was asked for.
@@ -68,6 +69,10 @@ impl fmt::Display for Error {
             Self::Address(why) => write!(f, "no address: {why}"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Closed => f.write_str("connection closed"),
+            Self::Io(ErrorKind::NotFound) => f.write_str("there is no such socket"),
+            Self::Io(ErrorKind::PermissionDenied) => {
+                f.write_str("permission denied: the server's account may not connect to it")
+            }
             Self::Io(kind) => write!(f, "{kind}"),
             Self::Descriptors => f.write_str("too many open files"),
             Self::Reply(error) => write!(f, "{error}"),

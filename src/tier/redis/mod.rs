@@ -17,6 +17,8 @@ mod tls;
 mod topology;
 mod transport;
 
+pub use route::why_malformed;
+
 use super::{Existing, Failure, Lookup, Store};
 use crate::settings::{self, RedisAccess};
 use ::redis::{Cmd, Value, cmd};
