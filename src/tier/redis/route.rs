@@ -130,7 +130,7 @@ pub fn why_malformed(url: &CStr) -> Option<&'static str> {
 enum Meaning {
     One(Endpoint),
     Cluster(Vec<Endpoint>),
-    Sentinels(Sentinels),
+    Sentinels(Box<Sentinels>),
 }
 
 impl Meaning {
@@ -154,7 +154,7 @@ impl Way {
         Ok(match Meaning::of(access)? {
             Meaning::One(endpoint) => Self::One(Box::new(Link::new(endpoint))),
             Meaning::Cluster(seeds) => Self::Cluster(Box::new(Cluster::new(access.url.clone(), seeds))),
-            Meaning::Sentinels(sentinels) => Self::Sentinels(Box::new(sentinels)),
+            Meaning::Sentinels(sentinels) => Self::Sentinels(sentinels),
         })
     }
 }
@@ -233,6 +233,6 @@ impl<'url> Several<'url> {
             sentinels.push(endpoint.clone().with_user(username.clone(), password.clone()));
             template = Ok(endpoint);
         }
-        Ok(Meaning::Sentinels(Sentinels::new(sentinels, master.to_owned(), template?)))
+        Ok(Meaning::Sentinels(Box::new(Sentinels::new(sentinels, master.to_owned(), template?))))
     }
 }
