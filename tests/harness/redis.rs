@@ -214,8 +214,18 @@ impl Redis {
 
     /// Whether it is a master, and not a replica.
     pub fn is_master(&self) -> bool {
-        let role: Vec<redis::Value> = redis::cmd("ROLE").query(&mut self.connection(0)).expect("ROLE");
-        role.first() == Some(&redis::Value::BulkString(b"master".to_vec()))
+        self.role().is_ok_and(|role| role == "master")
+    }
+
+    /// Whether it is a replica, and not a master.
+    pub fn is_replica(&self) -> bool {
+        self.role().is_ok_and(|role| role == "slave")
+    }
+
+    /// What it is. Where that changes, sentinels end all connections, this one as well.
+    fn role(&self) -> redis::RedisResult<String> {
+        let role: Vec<redis::Value> = redis::cmd("ROLE").query(&mut self.try_connection(0)?)?;
+        Ok(role.into_iter().next().map_or_else(|| Ok(String::new()), redis::from_redis_value)?)
     }
 
     /// Runs a command whose reply nobody needs.
