@@ -1,6 +1,6 @@
 //! Owns one connection: it does what its script says, notes it, and tells what must not happen.
 
-use harness::{Failure, Postgres, Session};
+use harness::{Failure, Postgres, Session, until};
 
 use crate::history::History;
 use crate::scene::{DETACHING, Scene};
@@ -45,12 +45,14 @@ impl<'scene> Actor<'scene> {
         role: Role,
         history: History,
     ) -> Self {
-        let mut session = server.connect("postgres", database);
-        session.run(&format!("SET lock_timeout = {LOCK_TIMEOUT}; SET statement_timeout = '50s'"));
-        for statement in scene.preparations() {
-            session.run(&statement);
-        }
-        let in_recovery = session.value("SELECT pg_is_in_recovery()") == "t";
+        let mut session = None;
+        // A standby may refuse, or end the session at once, for what it replays.
+        until("a session", || {
+            session = Self::prepared_session(server, database, scene);
+            session.is_some() || role != Role::Onlooker
+        });
+        let session = session.unwrap_or_else(|| panic!("no session:\n{}", server.last_of_log()));
+        let in_recovery = role == Role::Onlooker;
         Self {
             server,
             database: database.to_owned(),
@@ -64,6 +66,14 @@ impl<'scene> Actor<'scene> {
             compared: 0,
             changing: 0,
         }
+    }
+
+    fn prepared_session(server: &Postgres, database: &str, scene: &Scene) -> Option<Session> {
+        let mut session = server.try_connect("postgres", database)?;
+        let settings = [format!("SET lock_timeout = {LOCK_TIMEOUT}"), "SET statement_timeout = '50s'".to_owned()];
+        let all = settings.into_iter().chain(scene.preparations());
+        all.map(|statement| session.try_rows(&statement)).collect::<Result<Vec<_>, _>>().ok()?;
+        Some(session)
     }
 
     /// Does one work, which may fail as transactions may.

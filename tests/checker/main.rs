@@ -76,7 +76,7 @@ impl Stage {
     fn conclude(&self, figures: &Figures, result: Result<(), String>) {
         let Figures { compared, changing, counted: Counted { lookups, hits, others }, lost } = figures;
         let percent = 100.0 * *hits as f64 / (*lookups).max(1) as f64;
-        let found = if result.is_ok() { "no difference" } else { "A DIFFERENCE" };
+        let found = if result.is_ok() { "no difference" } else { "FAILED" };
         let lost = if *lost > 0 { format!(", {lost} commits lost") } else { String::new() };
         self.say(&format!(
             "{found} in {compared} comparisons, {changing} amid changes; {lookups} searches, {percent:.1} % hits ({others:?}){lost}"
