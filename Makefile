@@ -17,7 +17,7 @@ stop: ## end the demo's servers
 test: ## run every test; T=name: only those in tests/name*, or else those named so; ENGINE=name: only with it; ARGS=…: for the test programs
 	@scripts/test.sh
 
-deep: ## fuzz and check vcache-core for hours, with nightly Rust; RUNS=n: inputs for each fuzz target
+deep: ## check freshness, and fuzz vcache-core with nightly Rust, for hours; RUNS=n: inputs for each fuzz target
 	@scripts/deep.sh
 
 lint: ## check the formatting, the code and the scripts

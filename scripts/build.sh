@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Builds vcache and stages it in target/stage/vcache-pg15: lib/ and extension/.
-#   scripts/build.sh [pg_test]      pg_test: with its #[pg_test]s, in target/stage/vcache-pg15-test
+#   scripts/build.sh [pg_test|fault-NAME]      pg_test: with its #[pg_test]s, in target/stage/vcache-pg15-test
+#                                              fault-NAME: with that fault, for tests/checker to find, in …/vcache-pg15-fault-NAME
 source "$(dirname "$0")/lib.sh"
 
-[[ ${1:-pg_test} == pg_test ]] || die "usage: scripts/build.sh [pg_test]"
+[[ ${1:-pg_test} == pg_test || $1 == fault-* ]] || die "usage: scripts/build.sh [pg_test|fault-NAME]"
 [[ -x $cargo_pgrx ]] || die "cargo-pgrx is missing: run scripts/deps.sh"
-out=$stage/vcache-pg$pg_major${1:+-test}
-what="vcache${1:+ with its pg_tests}"
+out=$(stage_of "${1:-}")
+what="vcache${1:+ with $1}"
 
 # cargo keeps one library, and compiles it anew whenever the other of the two is asked for: whether that is needed is for us to know.
 sources() {
@@ -27,7 +28,7 @@ fi
 say "building $what"
 rm -rf "$out.package" "$out.new"
 package() {
-    "$cargo_pgrx" pgrx package --pg-config "$pg_config" --out-dir "$out.package" ${1:+--features pg_test} >/dev/null 9>&-
+    "$cargo_pgrx" pgrx package --pg-config "$pg_config" --out-dir "$out.package" ${1:+--features "$1"} >/dev/null 9>&-
 }
 # It writes colours into files as well.
 if [[ -t 2 ]]; then package "$@"; else package "$@" 2>&1 | sed -u $'s/\e\\[[0-9;]*m//g' >&2; fi

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The checks that take hours: each fuzz target over 10 million inputs, and the tests of vcache-core under Miri. Both need a nightly Rust, which
-# is used for nothing else; cargo-fuzz is built into target/tools. What they start from, the corpus in the tree, is replayed by every `make test`.
+# The checks that take hours: the checker of exact freshness (scripts/checker.sh says how long), each fuzz target over 10 million inputs, and the
+# tests of vcache-core under Miri. The latter two need a nightly Rust, which is used for nothing else; cargo-fuzz is built into target/tools. What they
+# start from, the corpus in the tree, is replayed by every `make test`.
 #   RUNS=n      inputs for each target (10000000)
 source "$(dirname "$0")/lib.sh"
 
@@ -14,6 +15,7 @@ nightly() {
 }
 nightly --version >/dev/null 2>&1 || die "there is no nightly Rust: rustup toolchain install nightly --profile minimal"
 take_turns deep
+scripts/checker.sh
 
 if [[ $("$cargo_fuzz" --version 2>/dev/null) != "cargo-fuzz $cargo_fuzz_version" ]]; then
     say "building cargo-fuzz $cargo_fuzz_version"

@@ -69,6 +69,12 @@ open_tmp() {
     die "the servers' user may write neither in ${TMPDIR:-/tmp} nor in /var/tmp"
 }
 
+# Where vcache is staged, built with a feature or with none.
+stage_of() {
+    local suffix=${1:+-$1}
+    echo "$stage/vcache-pg$pg_major${suffix/#-pg_test/-test}"
+}
+
 pg_version() {
     "$pg_config" --version 2>/dev/null || die "PostgreSQL $pg_major is not installed: run scripts/deps.sh"
 }

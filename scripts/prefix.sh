@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Makes a copy of the system's PostgreSQL in a directory, with the staged extensions in it, so that tests and the demo leave the system's
 # alone:
-#   scripts/prefix.sh /DIR [pg_test]     pg_test: vcache with its #[pg_test]s
+#   scripts/prefix.sh /DIR [pg_test|fault-NAME]     vcache as scripts/build.sh makes it
 # PostgreSQL finds its directories relative to its program, so the programs are copied and the rest are links.
 source "$(dirname "$0")/lib.sh"
 
-[[ ${1:-} == /* && ${2:-pg_test} == pg_test ]] || die "usage: scripts/prefix.sh /DIR [pg_test]"
+[[ ${1:-} == /* ]] || die "usage: scripts/prefix.sh /DIR [pg_test|fault-NAME]"
 dir=$1
-vcache=vcache-pg$pg_major${2:+-test}
+vcache=$(basename "$(stage_of "${2:-}")")
 lib=$dir$pg_home/lib
 extension=$dir$pg_share/extension
 

@@ -170,6 +170,11 @@ impl Postgres {
         self.directory.forget();
     }
 
+    /// Whether it has been started and not been stopped.
+    pub fn is_running(&self) -> bool {
+        self.process().is_some()
+    }
+
     /// Stops and starts it.
     pub fn restart(&self, mode: Stop) {
         self.stop(mode);
@@ -216,6 +221,11 @@ impl Postgres {
     pub fn connect(&self, user: &str, database: &str) -> Session {
         Session::try_connect(self, user, database)
             .unwrap_or_else(|error| panic!("{user}@{database}: {error}\n{}", self.last_of_log()))
+    }
+
+    /// A session, if the server takes it.
+    pub fn try_connect(&self, user: &str, database: &str) -> Option<Session> {
+        Session::try_connect(self, user, database).ok()
     }
 
     /// A database of the test's own, with vcache created.

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The long run of tests/checker: for an hour with each engine, and, so that it is known to find something, against vcache with each of its planted
+# faults in turn.
+#   SECONDS_EACH=n   how long with each engine (3600)
+#   FAULTS='…'       which faults (all)
+source "$(dirname "$0")/lib.sh"
+
+seconds=${SECONDS_EACH:-3600}
+faults=${FAULTS-no-clock no-shape no-mark counter}
+scripts/deps.sh
+scripts/ruvector.sh
+scripts/pgvector.sh
+scripts/build.sh
+
+TMPDIR=$(open_tmp)
+export TMPDIR
+dir=$(mktemp -d "$TMPDIR/vcache-checker.XXXXXX")
+trap 'rm -rf "$dir"' EXIT
+chmod 755 "$dir"
+
+check() {
+    scripts/prefix.sh "$dir/pg" "${feature:-}"
+    # All at the same time: each goes on for as long as it is told.
+    VCACHE_PG_PREFIX=$dir/pg cargo test -p vcache-tests --test checker -- --test-threads=8 "$@" 9>&-
+    rm -rf "$dir/pg"
+}
+
+for fault in $faults; do
+    scripts/build.sh "fault-$fault"
+    say "the checker against vcache with the fault $fault"
+    feature=fault-$fault VCACHE_FAULT=$fault check --ignored
+done
+for engine in ruvector pgvector; do
+    ((seconds)) || break
+    say "the checker with $engine: $seconds s"
+    VCACHE_TEST_ENGINE=$engine VCACHE_CHECK_SECONDS=$seconds check
+done
+say "done"
