@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -258,6 +259,23 @@ impl Postgres {
     /// The directory of the server's socket.
     pub fn socket_directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Runs a client program of its installation, such as pg_dump, as a role, with this on its standard input; all that it
+    /// wrote to its standard output, or to standard error if it failed.
+    pub fn client_program(&self, name: &str, role: &str, arguments: &[&str], input: &str) -> Result<String, String> {
+        let mut command = account::command(&self.installation.program(name));
+        command.arg("-h").arg(self.directory.path()).args(["-p", &PORT.to_string(), "-U", role]).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut pipe = child.stdin.take().expect("a pipe");
+        let output = std::thread::scope(|scope| {
+            // A program that fails may leave some of it unread.
+            scope.spawn(move || drop(pipe.write_all(input.as_bytes())));
+            child.wait_with_output().unwrap_or_else(|error| panic!("{name}: {error}"))
+        });
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
     /// The number in the name of its socket.

@@ -1,0 +1,148 @@
+//! What snapshots do not see in step: a transaction with an old snapshot meets the new files, the new partitions, the new columns. What it
+//! then finds is PostgreSQL's own answer for it, and nobody else's.
+
+use harness::{Database, Session, Stand, until};
+
+use crate::scene::has;
+use crate::{QUERY, Scene, stand};
+
+const PARTITIONED: &str = "CREATE TABLE docs (id int PRIMARY KEY, title text, n int, embedding VECTOR) PARTITION BY RANGE (id); \
+     CREATE TABLE low PARTITION OF docs FOR VALUES FROM (0) TO (20); \
+     CREATE TABLE high PARTITION OF docs FOR VALUES FROM (20) TO (2000); \
+     INSERT INTO docs SELECT i, 'title ' || i, i % 7, '[8,8,8]' FROM generate_series(1, 30) i; \
+     CREATE TABLE later (LIKE docs); INSERT INTO later VALUES (2000, '', 0, '[9,9,9]')";
+
+/// For plain tables.
+const REWRITES: [&str; 8] = [
+    "TRUNCATE docs",
+    "CREATE TEMP TABLE kept ON COMMIT DROP AS SELECT * FROM docs WHERE id < 3; TRUNCATE docs; INSERT INTO docs TABLE kept",
+    "COPY (SELECT 1000, 'frozen', 0, '[9,9,9]') TO 'FILE'; TRUNCATE docs; COPY docs FROM 'FILE' WITH (FREEZE)",
+    "ALTER TABLE docs ALTER n TYPE bigint",
+    "ALTER TABLE docs ALTER title TYPE text USING 'rewritten ' || id",
+    "ALTER TABLE docs ADD random float8 DEFAULT random()",
+    "DELETE FROM docs WHERE id > 20; CLUSTER docs USING docs_pkey",
+    "ALTER TABLE docs SET UNLOGGED; INSERT INTO docs VALUES (1000, '', 0, '[9,9,9]'); ALTER TABLE docs SET LOGGED",
+];
+
+/// For partitioned ones.
+const MEMBERS: [&str; 4] = [
+    "ALTER TABLE docs ATTACH PARTITION later FOR VALUES FROM (2000) TO (3000)",
+    "ALTER TABLE docs DETACH PARTITION high",
+    "DROP TABLE high",
+    "TRUNCATE high; INSERT INTO high VALUES (1000, '', 0, '[9,9,9]')",
+];
+
+fn prepared(database: &Database, ddl: &str) -> (Scene, Session, String) {
+    let (scene, mut session) =
+        if MEMBERS.contains(&ddl) { Scene::made_by(database, PARTITIONED) } else { Scene::new(database) };
+    let file = session.value("SELECT current_setting('data_directory') || '/frozen'");
+    (scene, session, ddl.replace("FILE", &file))
+}
+
+#[test]
+fn race_03_a_reader_older_than_a_rewrite_an_attach_or_a_detach() {
+    let stand = Stand::start();
+    for ddl in REWRITES.into_iter().chain(MEMBERS) {
+        for warm in [true, false] {
+            println!("{ddl} {warm}");
+            let database = stand.database();
+            let (scene, mut session, ddl) = prepared(&database, ddl);
+            let mut old = database.session();
+            if warm {
+                scene.warm(&mut session);
+            }
+            old.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class");
+            session.run(&format!("BEGIN; {ddl}; COMMIT"));
+            // The old snapshot is the older clock's, and the files are new: PostgreSQL's answer to it is an odd one.
+            scene.right(&mut old);
+            scene.right(&mut old);
+            scene.right(&mut session);
+            scene.right(&mut session);
+            scene.right(&mut old);
+            old.run("COMMIT");
+            for session in [&mut old, &mut session] {
+                scene.right(session);
+                scene.hit(session);
+            }
+        }
+    }
+}
+
+#[test]
+fn race_03_what_such_a_reader_finds_is_not_for_a_standby_that_lags_behind() {
+    let stand = Stand::start();
+    for ddl in REWRITES.into_iter().chain(MEMBERS) {
+        println!("{ddl}");
+        let database = stand.database();
+        let (scene, mut session, ddl) = prepared(&database, ddl);
+        let standby = stand.server.standby();
+        standby.catch_up(&stand.server);
+        let mut behind = standby.connect("postgres", database.name());
+        let there = scene.seen_by("docs", standby.connect("postgres", database.name()));
+        behind.run("SELECT pg_wal_replay_pause()");
+        until("the standby lags behind", || behind.value("SELECT pg_get_wal_replay_pause_state()") == "paused");
+        let mut old = database.session();
+        old.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class");
+        session.run(&format!("BEGIN; {ddl}; COMMIT"));
+        // The very clock of the standby, and other rows.
+        scene.right(&mut old);
+        there.right(&mut behind);
+        there.hit(&mut behind);
+        scene.right(&mut old);
+        old.run("COMMIT");
+        scene.right(&mut session);
+        there.right(&mut behind);
+        behind.run("SELECT pg_wal_replay_resume()");
+        standby.catch_up(&stand.server);
+        there.right(&mut behind);
+        there.hit(&mut behind);
+        scene.right(&mut session);
+        scene.hit(&mut session);
+    }
+}
+
+#[test]
+fn race_03_a_statement_that_began_before_the_rewrite() {
+    for ddl in REWRITES.into_iter().chain(MEMBERS) {
+        println!("{ddl}");
+        let database = stand().database();
+        let (scene, mut session, ddl) = prepared(&database, ddl);
+        let mut late = database.session();
+        late.run(&format!(
+            "CREATE FUNCTION late() RETURNS SETOF text LANGUAGE plpgsql STABLE AS $$ BEGIN \
+               PERFORM pg_advisory_lock(1); PERFORM pg_advisory_unlock(1); \
+               RETURN QUERY SELECT id FROM vcache_search('docs', '{QUERY}', 5); END $$"
+        ));
+        scene.warm(&mut session);
+        let pid = late.pid();
+        session.run("BEGIN; SELECT pg_advisory_xact_lock(1)");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| late.column("SELECT late()"));
+            until("the statement waits", || {
+                session.number(&format!("SELECT count(*) FROM pg_locks WHERE pid = {pid} AND NOT granted")) > 0
+            });
+            session.run(&ddl);
+            session.run("COMMIT");
+            waiting.join().expect("thread");
+        });
+        // Whatever that statement found: nobody else is given it.
+        for session in [&mut session, &mut late] {
+            scene.right(session);
+            scene.hit(session);
+        }
+    }
+}
+
+#[test]
+fn copy_freeze_is_seen_by_snapshots_that_are_older() {
+    let database = stand().database();
+    let (scene, mut session, ddl) = prepared(&database, REWRITES[2]);
+    let mut old = database.session();
+    scene.warm(&mut session);
+    old.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class");
+    session.run(&format!("BEGIN; {ddl}; COMMIT"));
+    // Frozen rows are visible to all: so they are to the search.
+    assert!(has(&scene.right(&mut old), "1000"));
+    assert!(has(&scene.miss(&mut session), "1000"));
+    scene.hit(&mut session);
+}
