@@ -26,11 +26,40 @@ SELECT pg_catalog.pg_extension_config_dump(
     'WHERE source::pg_catalog.oid IN (SELECT oid FROM pg_catalog.pg_class)'
 );
 
--- The database's secret, which seeds the hash of every key: 192 random bytes, drawn anew by every CREATE EXTENSION and carried
--- by no dump, so that a restored or re-created extension meets none of its old entries.
-CREATE TABLE @extschema@.vcache_secret (secret bytea NOT NULL);
-
-INSERT INTO @extschema@.vcache_secret
+-- The database's secret, which seeds the hash of every key: 192 random bytes, drawn anew by every CREATE EXTENSION and carried by no dump, so
+-- that a restored or re-created extension meets none of its old entries. A materialized view is never published: a subscriber of ALL TABLES
+-- hears nothing of it.
+CREATE MATERIALIZED VIEW @extschema@.vcache_secret AS
 SELECT pg_catalog.decode(
-    pg_catalog.string_agg(pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''), ''), 'hex')
+    pg_catalog.string_agg(pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''), ''), 'hex') AS secret
 FROM pg_catalog.generate_series(1, 12);
+
+-- The clocks: see src/clock.rs. Written by the triggers without the executor, and never published, as above. It must not be refreshed,
+-- which its query refuses.
+CREATE FUNCTION @extschema@.vcache_clock_is_not_refreshed(
+    OUT scope bigint,
+    OUT id bigint,
+    OUT epoch bigint,
+    OUT token bigint,
+    OUT changes bigint,
+    OUT changed_at bigint,
+    OUT rate double precision
+) RETURNS SETOF record
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'vcache_clock_is_not_refreshed';
+
+-- Rows are replaced all the time, and an old version costs every reader. To truncate the file would take a lock that cancels queries on
+-- standbys.
+CREATE MATERIALIZED VIEW @extschema@.vcache_source_clock
+WITH (
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 500,
+    autovacuum_analyze_scale_factor = 0,
+    autovacuum_analyze_threshold = 1000000000,
+    vacuum_truncate = off
+) AS
+SELECT scope, id, epoch, token, changes, changed_at, rate FROM @extschema@.vcache_clock_is_not_refreshed()
+WITH NO DATA;
+
+-- Newest versions first.
+CREATE INDEX vcache_source_clock_index ON @extschema@.vcache_source_clock (scope, id, epoch DESC);

@@ -35,7 +35,7 @@ CREATE FUNCTION @extschema@.vcache_create_namespace(
     metric text DEFAULT NULL,
     payload_columns name[] DEFAULT NULL,
     namespace_column name DEFAULT NULL,
-    freshness text DEFAULT 'ttl',
+    freshness text DEFAULT 'exact',
     ttl interval DEFAULT NULL,
     fetch_k integer DEFAULT NULL,
     search_settings jsonb DEFAULT NULL,
@@ -110,12 +110,17 @@ CREATE FUNCTION @extschema@.vcache_stats_rows(
     OUT redis_hits bigint,
     OUT misses_cold bigint,
     OUT misses_expired bigint,
+    OUT misses_stale bigint,
     OUT misses_short bigint,
     OUT misses_unreachable bigint,
     OUT bypasses_disabled bigint,
     OUT bypasses_ttl bigint,
     OUT bypasses_row_security bigint,
     OUT bypasses_written bigint,
+    OUT bypasses_serializable bigint,
+    OUT bypasses_replica bigint,
+    OUT bypasses_triggers bigint,
+    OUT bypasses_clock bigint,
     OUT stores bigint,
     OUT redis_errors bigint,
     OUT redis_timeouts bigint,
@@ -126,8 +131,33 @@ CREATE FUNCTION @extschema@.vcache_stats_rows(
     OUT stats_reset timestamptz
 ) RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10
-AS 'MODULE_PATHNAME', 'vcache_stats_rows_0_2';
+AS 'MODULE_PATHNAME', 'vcache_stats_rows_0_4';
 
 CREATE FUNCTION @extschema@.vcache_stats_reset(namespace text DEFAULT NULL) RETURNS void
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'vcache_stats_reset';
+
+-- What vcache_sources shows.
+CREATE FUNCTION @extschema@.vcache_source_rows(
+    OUT source oid,
+    OUT slots bigint,
+    OUT last_change timestamptz,
+    OUT changes_per_minute double precision,
+    OUT triggers_in_place boolean
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10
+AS 'MODULE_PATHNAME', 'vcache_source_rows';
+
+-- The function of the triggers on sources and their relatives.
+CREATE FUNCTION @extschema@.vcache_source_changed() RETURNS trigger
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'vcache_source_changed';
+
+-- What DDL changes in sources and in what they all share; new partitions get their triggers.
+CREATE FUNCTION @extschema@.vcache_ddl() RETURNS event_trigger
+LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'vcache_ddl';
+
+CREATE EVENT TRIGGER vcache_ddl ON ddl_command_end EXECUTE FUNCTION @extschema@.vcache_ddl();
+ALTER EVENT TRIGGER vcache_ddl ENABLE ALWAYS;

@@ -2,9 +2,10 @@
 -- checks that the caller owns the source.
 
 -- All may see what is registered: pg_dump of any role carries the table.
-GRANT SELECT ON @extschema@.vcache_namespace, @extschema@.vcache_namespaces, @extschema@.vcache_stats, @extschema@.vcache_stats_total
+GRANT SELECT ON @extschema@.vcache_namespace, @extschema@.vcache_namespaces, @extschema@.vcache_stats, @extschema@.vcache_stats_total,
+    @extschema@.vcache_sources
 TO PUBLIC;
 
-REVOKE ALL ON @extschema@.vcache_secret FROM PUBLIC;
+REVOKE ALL ON @extschema@.vcache_secret, @extschema@.vcache_source_clock FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.vcache_stats_reset(text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.vcache_flush() FROM PUBLIC;

@@ -43,6 +43,7 @@ SELECT coalesce(s.namespace, '(others)') AS namespace,
        o.misses,
        s.misses_cold,
        s.misses_expired,
+       s.misses_stale,
        s.misses_short,
        s.misses_unreachable,
        o.bypasses,
@@ -50,6 +51,10 @@ SELECT coalesce(s.namespace, '(others)') AS namespace,
        s.bypasses_ttl,
        s.bypasses_row_security,
        s.bypasses_written,
+       s.bypasses_serializable,
+       s.bypasses_replica,
+       s.bypasses_triggers,
+       s.bypasses_clock,
        s.stores,
        s.redis_errors,
        s.redis_timeouts,
@@ -61,8 +66,9 @@ SELECT coalesce(s.namespace, '(others)') AS namespace,
        s.stats_reset
 FROM @extschema@.vcache_stats_rows() s
 CROSS JOIN LATERAL (
-    SELECT s.misses_cold + s.misses_expired + s.misses_short + s.misses_unreachable AS misses,
-           s.bypasses_disabled + s.bypasses_ttl + s.bypasses_row_security + s.bypasses_written AS bypasses
+    SELECT s.misses_cold + s.misses_expired + s.misses_stale + s.misses_short + s.misses_unreachable AS misses,
+           s.bypasses_disabled + s.bypasses_ttl + s.bypasses_row_security + s.bypasses_written
+               + s.bypasses_serializable + s.bypasses_replica + s.bypasses_triggers + s.bypasses_clock AS bypasses
 ) o
 -- The counters of a namespace outlive it; only what is registered is shown.
 WHERE s.namespace IS NULL
@@ -78,6 +84,7 @@ SELECT coalesce(sum(lookups), 0)::bigint AS lookups,
        coalesce(sum(misses), 0)::bigint AS misses,
        coalesce(sum(misses_cold), 0)::bigint AS misses_cold,
        coalesce(sum(misses_expired), 0)::bigint AS misses_expired,
+       coalesce(sum(misses_stale), 0)::bigint AS misses_stale,
        coalesce(sum(misses_short), 0)::bigint AS misses_short,
        coalesce(sum(misses_unreachable), 0)::bigint AS misses_unreachable,
        coalesce(sum(bypasses), 0)::bigint AS bypasses,
@@ -85,6 +92,10 @@ SELECT coalesce(sum(lookups), 0)::bigint AS lookups,
        coalesce(sum(bypasses_ttl), 0)::bigint AS bypasses_ttl,
        coalesce(sum(bypasses_row_security), 0)::bigint AS bypasses_row_security,
        coalesce(sum(bypasses_written), 0)::bigint AS bypasses_written,
+       coalesce(sum(bypasses_serializable), 0)::bigint AS bypasses_serializable,
+       coalesce(sum(bypasses_replica), 0)::bigint AS bypasses_replica,
+       coalesce(sum(bypasses_triggers), 0)::bigint AS bypasses_triggers,
+       coalesce(sum(bypasses_clock), 0)::bigint AS bypasses_clock,
        coalesce(sum(stores), 0)::bigint AS stores,
        coalesce(sum(redis_errors), 0)::bigint AS redis_errors,
        coalesce(sum(redis_timeouts), 0)::bigint AS redis_timeouts,
@@ -95,3 +106,8 @@ SELECT coalesce(sum(lookups), 0)::bigint AS lookups,
        sum(redis_hits)::double precision / nullif(sum(lookups), 0)::double precision AS hit_rate,
        min(stats_reset) AS stats_reset
 FROM @extschema@.vcache_stats;
+
+CREATE VIEW @extschema@.vcache_sources AS
+SELECT source::regclass, slots, last_change, changes_per_minute, triggers_in_place
+FROM @extschema@.vcache_source_rows()
+ORDER BY source;

@@ -94,6 +94,9 @@ pub enum Error {
     SearchSetting(String),
     StatisticsNeedPreload,
     Flush(Unfreed),
+    /// A trigger's function was called by something else.
+    NotATrigger,
+    ClockIsNotRefreshed,
 }
 
 impl Error {
@@ -286,7 +289,7 @@ impl Error {
             Self::Freshness(given) => hint(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("freshness \"{given}\" is not known"),
-                "This version knows 'ttl': an answer may be as old as its ttl.",
+                "It is 'exact', what the database would answer, or 'ttl': an answer may be as old as its ttl.",
             ),
             Self::Options => hint(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -315,6 +318,16 @@ impl Error {
                 "Add vcache to shared_preload_libraries and restart the server.",
             ),
             // Not of class 08: to drivers that would say that their own connection is gone.
+            Self::NotATrigger => hint(
+                Code::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+                "a function of vcache's triggers was not called by a trigger".into(),
+                "vcache_create_namespace makes the triggers.",
+            ),
+            Self::ClockIsNotRefreshed => hint(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the clocks of vcache cannot be refreshed".into(),
+                "They are kept by the triggers on the sources.",
+            ),
             Self::Flush(Unfreed { why, forbidden, freed }) => {
                 let cure = if forbidden {
                     "A user of Redis' needs the commands SCAN and UNLINK for it: ACL SETUSER name +scan +unlink."

@@ -7,8 +7,9 @@ use crate::outcome::{Bypass, Miss};
 use crate::pg::function::{Call, Interval, interval_datum, sql_function};
 use crate::pg::result::{self, NULL, Value};
 use crate::pg::{json, time, varlena};
-use crate::search;
+use crate::search::{self, Query};
 use crate::settings;
+use crate::sources;
 use crate::stats::Counters;
 use pgrx::pg_sys::Datum;
 
@@ -49,9 +50,22 @@ fn row(call: &Call) -> Result<[Value; 7], Error> {
                 None if settings::redis_access().url.is_empty() => "vcache.redis_url is empty",
                 _ => Miss::reason(miss),
             };
-            [text("miss"), NULL, text(reason), NULL, NULL, key, parts]
+            let often = if miss == Miss::Stale { how_often(&query) } else { String::new() };
+            [text("miss"), NULL, text(&format!("{reason}{often}")), NULL, NULL, key, parts]
         }
     })
+}
+
+/// What there is to know of a source whose entries grow old before they are used.
+fn how_often(query: &Query<'_>) -> String {
+    let rate = sources::rate(query.schema, query.definition.source);
+    if rate < 1.0 {
+        return String::new();
+    }
+    format!(
+        "; the source changes {rate:.1} times a minute: entries live {:.1} s on average; consider freshness 'ttl'",
+        60.0 / rate
+    )
 }
 
 fn text(text: &str) -> Value {

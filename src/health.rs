@@ -3,15 +3,22 @@
 
 use crate::engine;
 use crate::pg::function::{Call, sql_function};
-use crate::pg::{access, result, varlena};
+use crate::pg::{access, catalog, result, varlena};
+use crate::source;
+use crate::sources;
 use crate::stats;
 use crate::tier::redis::{self, Health};
-use pgrx::pg_sys::Datum;
+use pgrx::pg_sys::{Datum, Oid};
 
 sql_function!(vcache_health, pg_finfo_vcache_health, health);
 
 fn health(call: &Call) -> Datum {
-    let parts = [("shared memory", shared_memory()), ("redis", redis()), ("engine", engine())];
+    let parts = [
+        ("shared memory", shared_memory()),
+        ("redis", redis()),
+        ("engine", engine()),
+        ("triggers", triggers(call.schema())),
+    ];
     let text = |text: &str| (varlena::text_datum(text), false);
     let rows: Vec<_> =
         parts.iter().map(|(component, (status, detail))| [text(component), text(status), text(detail)]).collect();
@@ -43,5 +50,32 @@ fn engine() -> (&'static str, String) {
     match engine::installed().as_slice() {
         [] => ("down", "neither RuVector nor pgvector is installed in this database".into()),
         engines => ("ok", engines.join(", ")),
+    }
+}
+
+fn triggers(schema: Oid) -> (&'static str, String) {
+    // More often, and hardly an entry lives to be used.
+    const OFTEN: f64 = 30.0;
+    let (mut wrong, mut often) = (Vec::new(), Vec::new());
+    let watched = sources::watched(schema);
+    for &source in &watched {
+        let name = || catalog::qualified(source);
+        wrong.extend(source::of(source, schema).unguarded.as_ref().map(|why| format!("{}: {why}", name())));
+        let rate = sources::rate(schema, source);
+        if rate >= OFTEN {
+            let life = 60.0 / rate;
+            often.push(format!(
+                "{} changes {rate:.0} times a minute; entries live {life:.1} s on average; consider freshness 'ttl'",
+                name()
+            ));
+        }
+    }
+    match (watched.len(), wrong.is_empty()) {
+        (0, _) => ("off", "no namespace has freshness 'exact'".into()),
+        (_, false) => ("degraded", [wrong, often].concat().join(" ")),
+        (count, true) if often.is_empty() => {
+            ("ok", format!("in place for all sources with freshness 'exact': {count}"))
+        }
+        (_, true) => ("ok", often.join("; ")),
     }
 }

@@ -3,7 +3,11 @@
 use crate::engine;
 use crate::error::Error;
 use crate::namespace::Definition;
-use crate::pg::{catalog, guc, scan, scan::Table, varlena};
+use crate::pg::{
+    catalog, guc, scan,
+    scan::{Table, View},
+    varlena,
+};
 use pgrx::pg_sys::Oid;
 use serde_json::{Map, Value as JsonValue, json};
 use std::cell::RefCell;
@@ -44,7 +48,8 @@ pub fn secret(schema: Oid) -> Result<Rc<Secret>, Error> {
         return Ok(secret);
     }
     let table = Table::try_open(oid).ok_or(Error::NotInstalled)?;
-    let read = scan::all(&table, 1, |row| row.get(1).and_then(|datum| Secret::new(varlena::bytes(datum))));
+    let read =
+        scan::all(&table, 1, View::Caller, |row| row.get(1).and_then(|datum| Secret::new(varlena::bytes(datum))));
     let secret = Rc::new(read.into_iter().flatten().next().ok_or(Error::NotInstalled)?);
     SECRET.set(Some((oid, Rc::clone(&secret))));
     Ok(secret)

@@ -7,6 +7,9 @@
 //! | `engine.rs` | the uncached query |
 //! | `tier/` | places that hold entries |
 //! | `key.rs`, `vector.rs` | what names an entry; the vector in a call |
+//! | `freshness.rs` | which version of its source a search must be answered for |
+//! | `clock.rs`, `mark.rs`, `source.rs` | what snapshots see of a version; what is this transaction's alone; what the catalogs say |
+//! | `triggers.rs`, `sources.rs` | what a write does; the view of it |
 //! | `access.rs` | who may see what |
 //! | `explain.rs`, `health.rs` | what a search would do and why; how the parts are |
 //! | `flush.rs` | freeing the tiers' memory |
@@ -18,21 +21,27 @@
 //! in `crates/vcache-core`.
 
 mod access;
+mod clock;
 mod engine;
 mod error;
 mod explain;
 mod flush;
+mod freshness;
 mod health;
 mod key;
+mod mark;
 mod namespace;
 mod outcome;
 mod pg;
 mod search;
 mod settings;
+mod source;
+mod sources;
 mod stats;
 #[cfg(feature = "pg_test")]
 mod tests;
 mod tier;
+mod triggers;
 mod vector;
 
 use pgrx::prelude::*;
@@ -50,6 +59,7 @@ pub extern "C-unwind" fn _PG_init() {
     settings::define();
     if pg::shmem::is_preloading() {
         stats::request();
+        pg::nonce::request();
         tier::redis::breaker::request();
     }
 }

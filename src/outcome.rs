@@ -20,6 +20,8 @@ pub enum Miss {
     Cold,
     /// It is too old.
     Expired,
+    /// It answers for another version of the source.
+    Stale,
     /// It has too few rows.
     Short,
     /// Redis could not be asked.
@@ -33,6 +35,10 @@ pub enum Bypass {
     Ttl,
     RowSecurity,
     Written,
+    Serializable,
+    Replica,
+    Triggers,
+    Clock,
 }
 
 impl Outcome {
@@ -42,12 +48,17 @@ impl Outcome {
             Self::RedisHit => (Counter::RedisHits, Counter::HitTime),
             Self::Miss(Miss::Cold) => (Counter::MissesCold, Counter::MissTime),
             Self::Miss(Miss::Expired) => (Counter::MissesExpired, Counter::MissTime),
+            Self::Miss(Miss::Stale) => (Counter::MissesStale, Counter::MissTime),
             Self::Miss(Miss::Short) => (Counter::MissesShort, Counter::MissTime),
             Self::Miss(Miss::Unreachable) => (Counter::MissesUnreachable, Counter::MissTime),
             Self::Bypass(Bypass::Disabled) => (Counter::BypassesDisabled, Counter::BypassTime),
             Self::Bypass(Bypass::Ttl) => (Counter::BypassesTtl, Counter::BypassTime),
             Self::Bypass(Bypass::RowSecurity) => (Counter::BypassesRowSecurity, Counter::BypassTime),
             Self::Bypass(Bypass::Written) => (Counter::BypassesWritten, Counter::BypassTime),
+            Self::Bypass(Bypass::Serializable) => (Counter::BypassesSerializable, Counter::BypassTime),
+            Self::Bypass(Bypass::Replica) => (Counter::BypassesReplica, Counter::BypassTime),
+            Self::Bypass(Bypass::Triggers) => (Counter::BypassesTriggers, Counter::BypassTime),
+            Self::Bypass(Bypass::Clock) => (Counter::BypassesClock, Counter::BypassTime),
         }
     }
 }
@@ -58,6 +69,7 @@ impl Miss {
         match self {
             Self::Cold => "there is no entry under this key",
             Self::Expired => "the entry under this key is older than the ttl",
+            Self::Stale => "the rows have changed since the entry under this key was stored",
             Self::Short => "the entry under this key has fewer rows than top_k",
             Self::Unreachable => "Redis cannot be reached",
         }
@@ -71,7 +83,11 @@ impl Bypass {
             Self::Disabled => "vcache.enabled is off",
             Self::Ttl => "the ttl is 0",
             Self::RowSecurity => "row-level security is in force for the current role",
-            Self::Written => "the transaction has written something",
+            Self::Written => "the transaction has written to the source",
+            Self::Serializable => "the transaction is serializable",
+            Self::Replica => "session_replication_role is replica",
+            Self::Triggers => "changes of the source may go unseen: vcache's triggers on it are not as they must be",
+            Self::Clock => "the source's clock has too many versions to read",
         }
     }
 }

@@ -2,12 +2,17 @@
 //! searches end.
 //!
 //! Why a hit is an answer that the database would have given: its entry carries the 128-bit key over everything that decides
-//! an answer (key.rs), it was computed by the engine's own statement, under a snapshot no older than its time says, by a
-//! transaction that had written nothing, and it is used only by a role that may read all of it, only while it is younger than
-//! the ttl. That is what freshness 'ttl' promises.
+//! an answer (key.rs), it was computed by the engine's own statement, under a snapshot no older than its time says, and it is used
+//! only by a role that may read all of it, only while it is younger than the ttl, and only where the source has the version that
+//! the entry was computed at: its clock (clock.rs) in the caller's snapshot, and its shape (source.rs). A transaction that has
+//! written to the source has it to itself (mark.rs).
+//!
+//! With freshness 'ttl' the version is what vcache_invalidate makes it, and a transaction that has written anything at all asks
+//! the engine.
 
 use crate::access::{self, Sight};
 use crate::error::Error;
+use crate::freshness;
 use crate::key;
 use crate::namespace::{self, Definition, Found};
 use crate::outcome::{Bypass, Miss, Outcome};
@@ -18,13 +23,13 @@ use crate::settings;
 use crate::stats::{self, Counter, Counters};
 use crate::tier::{Existing, Failure, Lookup, Store, redis};
 use crate::vector;
-use pgrx::pg_sys::{Datum, panic::ErrorReport};
+use pgrx::pg_sys::{Datum, Oid, panic::ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::cell::Cell;
 use std::ffi::CString;
 use std::rc::Rc;
 use std::time::Instant;
-use vcache_core::codec::{self, Answer, Damage, Entry, Header, Row};
+use vcache_core::codec::{self, Answer, Damage, Entry, Header, Row, Version};
 use vcache_core::key::{CacheKey, Secret};
 use vcache_core::ladder;
 
@@ -64,14 +69,16 @@ pub struct Query<'a> {
     /// What the column of the namespace's value must hold.
     tenant: Option<Datum>,
     pub counters: Counters,
+    pub schema: Oid,
     /// Where an entry would be, or why none is used.
     pub place: Result<Place, Bypass>,
 }
 
-/// What an entry is called, and what its sum is made with.
+/// What an entry is called, what its sum is made with, and which version of the source it must be of.
 pub struct Place {
     pub key: CacheKey,
     pub secret: Rc<Secret>,
+    pub version: Version,
 }
 
 /// The first half of the read path: everything that is the same whether there is an entry or not.
@@ -99,19 +106,24 @@ pub fn prepare(call: &Call, counters: impl FnOnce(&str) -> Counters) -> Result<Q
         _ if !settings::enabled() => Some(Bypass::Disabled),
         _ if ttl == 0 => Some(Bypass::Ttl),
         Sight::OwnRows => Some(Bypass::RowSecurity),
-        Sight::AllRows if time::transaction_has_written() => Some(Bypass::Written),
         Sight::AllRows => None,
     };
-    let place = match bypass {
+    // 5. Of which version of the source must it be?
+    let version = match bypass {
         Some(bypass) => Err(bypass),
-        None => {
+        None => freshness::version(&definition, call.schema()),
+    };
+    let place = match version {
+        Err(bypass) => Err(bypass),
+        Ok(version) => {
             let secret = key::secret(call.schema())?;
             let tenant = image(&definition, tenant);
-            Ok(Place { key: key::of(name, &definition, tenant.as_deref(), &values, &secret), secret })
+            Ok(Place { key: key::of(name, &definition, tenant.as_deref(), &values, &secret), secret, version })
         }
     };
     // Last, so that a name takes a slot of the statistics only when it is searched.
-    Ok(Query { name, top_k, ttl, definition, values, tenant, counters: counters(name), place })
+    let (schema, counters) = (call.schema(), counters(name));
+    Ok(Query { name, top_k, ttl, definition, values, tenant, schema, counters, place })
 }
 
 fn image(definition: &Definition, tenant: Option<Datum>) -> Option<Vec<u8>> {
@@ -129,7 +141,7 @@ impl Query<'_> {
             }
         };
 
-        // 5. Does a tier hold it?
+        // 6. Does a tier hold it?
         let looked = self.look_up(place);
         if let Some(failure) = looked.failure {
             self.counters.count_failure(failure);
@@ -139,7 +151,7 @@ impl Query<'_> {
             Err(miss) => miss,
         };
 
-        // 6. The engine knows.
+        // 7. The engine knows.
         // fetch_k is anybody's to set; what a search may hold in memory is not.
         let fetch_k =
             self.definition.fetch_k.unwrap_or_else(settings::fetch_k).min(settings::max_top_k().unsigned_abs());
@@ -148,10 +160,17 @@ impl Query<'_> {
         let (answer, snapshot) = self.ask_engine(k, k as usize);
         let rows = rows(answer.rows().take(self.top_k as usize));
 
-        // 7. The next one shall find it. A tier that has just failed is not waited for a second time.
-        if miss != Miss::Unreachable && snapshot == Snapshot::Current {
+        // 8. The next one shall find it, if the source is still what it was. A tier that has just failed is not waited for a second time.
+        let is_as_it_was = || freshness::is_still(place.version, &self.definition, self.schema);
+        let is_asked_for = match snapshot {
+            Snapshot::Current => true,
+            Snapshot::Newer => !self.definition.is_exact,
+            Snapshot::Outdated => false,
+        };
+        if miss != Miss::Unreachable && is_asked_for && is_as_it_was() {
             let expires_at = computed_at.saturating_add(self.ttl);
-            let header = Header { key: place.key, namespace: self.name, computed_at, expires_at, asked: k };
+            let version = place.version;
+            let header = Header { key: place.key, namespace: self.name, computed_at, expires_at, asked: k, version };
             store(&header, &answer, &place.secret, self.counters);
         }
         Ok((rows, Outcome::Miss(miss)))
@@ -175,9 +194,12 @@ impl Query<'_> {
     /// The rows of an entry that answers, or why it does not.
     fn read(&self, bytes: &[u8], place: &Place) -> Result<Result<Hit, Miss>, Damage> {
         let entry = Entry::decode(bytes, &place.secret)?;
-        let Header { key, namespace, computed_at, expires_at, asked } = entry.header;
+        let Header { key, namespace, computed_at, expires_at, asked, version } = entry.header;
         if key != place.key || namespace != self.name {
             return Err(Damage::Malformed);
+        }
+        if version != place.version {
+            return Ok(Err(Miss::Stale));
         }
         let now = time::now();
         // By a clock that runs ahead of this one, an entry may come from the future: how far says how wrong its age may be.
@@ -205,7 +227,7 @@ impl Query<'_> {
             return (answer, Snapshot::Current);
         }
         match snapshot::Newer::latest() {
-            Some(_latest) => (self.run_statement(k, most), Snapshot::Current),
+            Some(_latest) => (self.run_statement(k, most), Snapshot::Newer),
             None => (answer, Snapshot::Outdated),
         }
     }
@@ -230,6 +252,8 @@ impl Query<'_> {
 enum Snapshot {
     /// Its rows.
     Current,
+    /// Its rows, later than the caller's own snapshot does: of a version that has not been asked for.
+    Newer,
     /// Its rows before a rewrite, of which there are none: PostgreSQL's own answer under such a snapshot, and nobody else's.
     Outdated,
 }

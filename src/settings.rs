@@ -245,7 +245,7 @@ pub fn define() {
     GucRegistry::define_int_guc(
         c"vcache.stats_max",
         c"Sets how many namespaces have statistics of their own.",
-        c"The default is 1000; each takes 352 bytes of shared memory. The others are counted together.",
+        c"The default is 1000; each takes 392 bytes of shared memory. The others are counted together.",
         &STATS_MAX,
         1,
         1_000_000,

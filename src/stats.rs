@@ -17,8 +17,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-sql_function!(vcache_stats_rows_0_2, pg_finfo_vcache_stats_rows_0_2, rows);
-// What version 0.1.0 of the SQL objects calls, until ALTER EXTENSION vcache UPDATE.
+sql_function!(vcache_stats_rows_0_4, pg_finfo_vcache_stats_rows_0_4, rows);
+// What versions 0.1.0, and 0.2.0 and 0.3.0, of the SQL objects call, until ALTER EXTENSION vcache UPDATE.
+sql_function!(vcache_stats_rows_0_2, pg_finfo_vcache_stats_rows_0_2, rows_0_2);
 sql_function!(vcache_stats_rows, pg_finfo_vcache_stats_rows, rows_0_1);
 sql_function!(vcache_stats_reset, pg_finfo_vcache_stats_reset, reset);
 
@@ -28,12 +29,17 @@ pub enum Counter {
     RedisHits,
     MissesCold,
     MissesExpired,
+    MissesStale,
     MissesShort,
     MissesUnreachable,
     BypassesDisabled,
     BypassesTtl,
     BypassesRowSecurity,
     BypassesWritten,
+    BypassesSerializable,
+    BypassesReplica,
+    BypassesTriggers,
+    BypassesClock,
     Stores,
     RedisErrors,
     RedisTimeouts,
@@ -48,7 +54,7 @@ const FIRST_TIME: usize = Counter::HitTime as usize;
 const COUNTERS: usize = Counter::BypassTime as usize + 1;
 
 shmem::shared_struct! {
-    /// One namespace's counters. 352 bytes: the text of `vcache.stats_max` says so.
+    /// One namespace's counters. 392 bytes: the text of `vcache.stats_max` says so.
     pub struct Slot {
         /// 0: free. 1: claimed, and the fields up to `name` never change again.
         claimed: AtomicU32,
@@ -60,7 +66,7 @@ shmem::shared_struct! {
     }
 }
 
-const _: () = assert!(size_of::<Slot>() == 352);
+const _: () = assert!(size_of::<Slot>() == 392);
 
 impl Slot {
     fn is_free(&self) -> bool {
@@ -216,13 +222,23 @@ fn kept() -> (&'static Slot, &'static [Slot]) {
 
 /// The rows of this database: the namespace's name, its counters, and when they were reset. NULL names the others.
 fn rows(call: &Call) -> Datum {
+    give(call, |counters| counters.iter().enumerate().map(|(i, value)| shown(i, *value)).collect())
+}
+
+/// Times are shown in milliseconds, as float8.
+fn shown(counter: usize, value: u64) -> u64 {
+    if counter >= FIRST_TIME { (value as f64 / 1e6).to_bits() } else { value }
+}
+
+/// The same as versions 0.2.0 and 0.3.0 have it: without the outcomes that exact freshness has brought.
+fn rows_0_2(call: &Call) -> Datum {
+    let new = [Counter::MissesStale as usize]
+        .into_iter()
+        .chain(Counter::BypassesSerializable as usize..=Counter::BypassesClock as usize);
+    let new: Vec<usize> = new.collect();
     give(call, |counters| {
-        let value = |(i, value): (usize, &u64)| match i {
-            // Times are shown in milliseconds, as float8.
-            FIRST_TIME.. => (*value as f64 / 1e6).to_bits(),
-            _ => *value,
-        };
-        counters.iter().enumerate().map(value).collect()
+        let old = counters.iter().enumerate().filter(|(i, _)| !new.contains(i));
+        old.map(|(i, value)| shown(i, *value)).collect()
     })
 }
 
@@ -235,7 +251,7 @@ fn rows_0_1(call: &Call) -> Datum {
         let mut values = vec![
             sum(Counter::RedisHits, Counter::RedisHits),
             sum(Counter::MissesCold, Counter::MissesUnreachable),
-            sum(Counter::BypassesDisabled, Counter::BypassesWritten),
+            sum(Counter::BypassesDisabled, Counter::BypassesClock),
         ];
         values.extend(rest);
         values

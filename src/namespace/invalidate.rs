@@ -1,11 +1,13 @@
-//! Owns `vcache_invalidate`: a new revision, which is part of every key, so that what was cached is found no more. It takes effect
-//! when the transaction commits, and for every session then.
+//! Owns `vcache_invalidate`: a new token in the registration's clock, so that what was cached is found no more. It takes effect when
+//! the transaction commits, and for every session then.
 
-use super::row::{check_owner, write};
-use super::{Name, Registration, Registry};
+use super::row::check_owner;
+use super::{Name, Registry};
+use crate::clock::{self, Scope};
 use crate::error::Error;
 use crate::pg::function::{Call, sql_function};
-use crate::pg::{access, catalog, random};
+use crate::pg::scan::View;
+use crate::pg::{access, catalog};
 use pgrx::pg_sys::Datum;
 
 sql_function!(vcache_invalidate, pg_finfo_vcache_invalidate, invalidate);
@@ -20,11 +22,9 @@ fn invalidate(call: &Call) -> Datum {
 fn try_invalidate(call: &Call) -> Result<(), Error> {
     let registry = Registry::open(call.schema())?;
     let Some(name) = call.text(0) else {
-        // In the order of their names: two calls that meet wait for each other and do not deadlock.
-        let mut all = registry.all();
-        all.sort_by(|a, b| (a.name.is_pattern, &a.name.prefix).cmp(&(b.name.is_pattern, &b.name.prefix)));
+        let all = registry.all(View::Caller);
         for registration in all.iter().filter(|registration| access::is_owner(registration.source)) {
-            renew(&registry, registration);
+            clock::advance(call.schema(), Scope::Registration(registration.revision));
         }
         return Ok(());
     };
@@ -37,16 +37,6 @@ fn try_invalidate(call: &Call) -> Result<(), Error> {
     if let Some(class) = catalog::class(registration.source) {
         check_owner(registration.source, &class);
     }
-    renew(&registry, &registration);
+    clock::advance(call.schema(), Scope::Registration(registration.revision));
     Ok(())
-}
-
-fn renew(registry: &Registry, registration: &Registration) {
-    let registration = Registration { revision: random::bits(), ..registration.clone() };
-    write(
-        registry,
-        "UPDATE {table} SET revision = $3 \
-         WHERE is_pattern OPERATOR(pg_catalog.=) $1 AND prefix OPERATOR(pg_catalog.=) $2",
-        &registration,
-    );
 }

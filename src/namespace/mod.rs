@@ -12,8 +12,8 @@ use crate::engine::{Engine, Statement};
 use crate::error::Error;
 use crate::pg::catalog::{self, Column, Operator};
 use crate::pg::function::{Interval, interval};
-use crate::pg::scan::{self, Condition, Table, Tuple};
-use crate::pg::{array, invalidation, varlena};
+use crate::pg::scan::{self, Condition, Table, Tuple, View};
+use crate::pg::{array, invalidation, transaction, varlena};
 use pgrx::pg_sys::{self, Oid};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,6 +22,10 @@ use std::rc::Rc;
 
 /// The longest name of a namespace, in bytes: what a slot of the statistics holds.
 pub const MAX_NAME_BYTES: usize = 200;
+
+/// The kinds of freshness.
+pub const EXACT: &str = "exact";
+pub const TTL: &str = "ttl";
 
 /// The columns of `vcache_namespace` (sql/catalog.sql), from 1.
 mod column {
@@ -95,6 +99,20 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// Whether a hit must be what the database would have answered.
+    pub fn is_exact(&self) -> bool {
+        self.freshness == EXACT
+    }
+
+    /// Whether a search reads this column.
+    pub fn reads(&self, column: &str) -> bool {
+        let payload = self.payload_columns.as_deref().unwrap_or_default();
+        self.vector_column == column
+            || self.id_column == column
+            || self.namespace_column.as_deref() == Some(column)
+            || payload.iter().any(|name| name == column || name == "*")
+    }
+
     fn read(row: &Tuple) -> Option<Self> {
         let text = |n| row.get(n).map(|datum| varlena::text(datum).to_owned());
         let name = |n| row.get(n).map(varlena::name);
@@ -129,6 +147,7 @@ pub struct Definition {
     /// Those columns by name and type: what an entry holds depends on them.
     pub shape: String,
     pub tenant: Option<Column>,
+    pub is_exact: bool,
     /// In microseconds.
     pub ttl: Option<i64>,
     pub fetch_k: Option<u32>,
@@ -178,6 +197,7 @@ impl Definition {
                     format!("{}:{}:{} ", catalog::quoted(&column.name), column.kind.to_u32(), column.modifier)
                 })
                 .collect(),
+            is_exact: registration.is_exact(),
             ttl: registration.ttl.map(Interval::total_microseconds),
             fetch_k: registration.fetch_k.and_then(|k| u32::try_from(k).ok()),
             search_settings: settings(registration.search_settings.as_deref().unwrap_or_default())?,
@@ -241,11 +261,12 @@ pub fn find(schema: Oid, name: &str) -> Result<Found, Error> {
     let Some((version, registration)) = registry.find(name) else {
         return Err(Error::UnknownNamespace { name: name.to_owned(), known: registry.names() });
     };
+    transaction::accept_changes_of_catalogs();
     let source =
         Table::try_open(registration.source).ok_or_else(|| Error::SourceGone(registration.name.to_string()))?;
     let key = (registry.table.oid(), version, registration.revision);
     let derived = DERIVED.with_borrow(|derived| derived.get(&key).cloned());
-    // Opening the source has accepted invalidation messages, so the generation is today's.
+    // Changes of catalogs have been accepted, so the generation is today's.
     let definition = match derived {
         Some(definition) if definition.generation == invalidation::generation() => definition,
         _ => {
@@ -315,14 +336,14 @@ impl Registry {
     }
 
     /// Every registration.
-    fn all(&self) -> Vec<Registration> {
-        scan::all(&self.table, usize::MAX, Registration::read).into_iter().flatten().collect()
+    pub fn all(&self, view: View) -> Vec<Registration> {
+        scan::all(&self.table, usize::MAX, view, Registration::read).into_iter().flatten().collect()
     }
 
     /// Some of the registered names, for a hint.
     fn names(&self) -> Vec<String> {
         const MOST: usize = 10;
-        let names = scan::all(&self.table, MOST + 1, |row| {
+        let names = scan::all(&self.table, MOST + 1, View::Caller, |row| {
             Registration::read(row).map(|registration| format!("\"{}\"", registration.name))
         });
         let mut names: Vec<String> = names.into_iter().flatten().collect();

@@ -4,7 +4,8 @@
 //! belongs to the extension's owner, as whom the row is written.
 
 use super::row::{check_owner, write};
-use super::{Definition, Name, Registration, Registry};
+use super::{Definition, EXACT, Name, Registration, Registry, TTL};
+use crate::clock::{self, Scope};
 use crate::engine::{self, Engine};
 use crate::error::Error;
 use crate::pg::catalog::{self, Class};
@@ -13,6 +14,7 @@ use crate::pg::scan::Table;
 use crate::pg::snapshot::Newer;
 use crate::pg::spi::{Connection, jsonb_text};
 use crate::pg::{array, guc, random, varlena};
+use crate::triggers;
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::ffi::CString;
 
@@ -83,7 +85,7 @@ fn try_create(call: &Call) -> Result<(), Error> {
         metric: metric(&source, &class, &vector_column, call.text(4))?,
         payload_columns: call.datum(5).map(|names| array::read_texts(names, pg_sys::NAMEOID)).transpose()?,
         namespace_column: call.name(6),
-        freshness: call.text(7).unwrap_or("ttl").to_owned(),
+        freshness: call.text(7).unwrap_or(EXACT).to_owned(),
         ttl: call.interval(8),
         fetch_k: call.i32(9),
         search_settings: call.datum(10).map(|json| search_settings(&jsonb_text(json), &source)).transpose()?,
@@ -100,6 +102,11 @@ fn try_create(call: &Call) -> Result<(), Error> {
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         &registration,
     );
+    // What is open cannot be given triggers.
+    drop(source);
+    if registration.is_exact() {
+        triggers::guard(call.schema(), registration.source);
+    }
     Ok(())
 }
 
@@ -120,6 +127,7 @@ fn try_alter(call: &Call) -> Result<(), Error> {
     );
     let _newer = Newer::with_own_writes();
     let mut registration = registry.get(&name).ok_or_else(|| unknown(&name, &registry))?;
+    let before = registration.clone();
     let (source, class) = open_source(registration.source, &name)?;
     let connection = Connection::open();
     let text = varlena::text_datum(&options);
@@ -140,6 +148,13 @@ fn try_alter(call: &Call) -> Result<(), Error> {
          WHERE is_pattern OPERATOR(pg_catalog.=) $1 AND prefix OPERATOR(pg_catalog.=) $2",
         &registration,
     );
+    drop(source);
+    clock::forget(call.schema(), Scope::Registration(before.revision));
+    if registration.is_exact() {
+        triggers::guard(call.schema(), registration.source);
+    } else if before.is_exact() {
+        triggers::release(call.schema(), registration.source);
+    }
     Ok(())
 }
 
@@ -162,6 +177,10 @@ fn try_drop(call: &Call) -> Result<(), Error> {
         "DELETE FROM {table} WHERE is_pattern OPERATOR(pg_catalog.=) $1 AND prefix OPERATOR(pg_catalog.=) $2",
         &registration,
     );
+    clock::forget(call.schema(), Scope::Registration(registration.revision));
+    if registration.is_exact() {
+        triggers::release(call.schema(), registration.source);
+    }
     Ok(())
 }
 
@@ -260,7 +279,7 @@ fn set(
             registration.payload_columns = value.map(strings);
         }
         "namespace_column" => registration.namespace_column = text()?,
-        "freshness" => registration.freshness = text()?.unwrap_or_else(|| "ttl".to_owned()),
+        "freshness" => registration.freshness = text()?.unwrap_or_else(|| EXACT.to_owned()),
         "ttl" => registration.ttl = text()?.map(|value| interval_of(&value)),
         "fetch_k" => {
             let number = value.and_then(|value| value.parse().ok());
@@ -321,7 +340,7 @@ fn search_settings(json: &str, source: &Table) -> Result<Vec<String>, Error> {
 
 /// Everything that can be known about a registration before it is used.
 fn check(registration: &Registration, source: &Table, class: &Class) -> Result<(), Error> {
-    if registration.freshness != "ttl" {
+    if ![EXACT, TTL].contains(&registration.freshness.as_str()) {
         return Err(Error::Freshness(registration.freshness.clone()));
     }
     if registration.ttl.is_some_and(|ttl| ttl.total_microseconds() < 0) {

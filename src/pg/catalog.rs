@@ -80,10 +80,49 @@ pub fn relation_in(schema: pg_sys::Oid, name: &CStr) -> pg_sys::Oid {
     unsafe { pg_sys::get_relname_relid(name.as_ptr(), schema) }
 }
 
+/// Whether queries may use an index.
+pub fn index_is_valid(oid: pg_sys::Oid) -> bool {
+    // SAFETY: INDEXRELID's rows are pg_index.
+    unsafe {
+        cached(pg_sys::SysCacheIdentifier::INDEXRELID as i32, oid.into(), |row: &pg_sys::FormData_pg_index| {
+            row.indisvalid
+        })
+        .unwrap_or(false)
+    }
+}
+
+/// The function of this name in a schema that takes no argument; the invalid OID when there is none.
+pub fn function_in(schema: pg_sys::Oid, name: &CStr) -> pg_sys::Oid {
+    let Ok(schema) = CString::new(schema_name(schema)) else { return pg_sys::InvalidOid };
+    // SAFETY: a list of two string nodes that point to terminated strings.
+    unsafe {
+        let mut list = std::ptr::null_mut();
+        for part in [schema.as_c_str(), name] {
+            list = pg_sys::lappend(list, pg_sys::makeString(pg_sys::pstrdup(part.as_ptr())).cast());
+        }
+        pg_sys::LookupFuncName(list, 0, std::ptr::null(), true)
+    }
+}
+
 /// A name as it stands in SQL text.
 pub fn quoted(name: &str) -> String {
     // Always in quotes: what needs them depends on the server's list of key words.
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A table's name with its schema, as it stands in SQL text; empty when it is gone.
+pub fn qualified(table: pg_sys::Oid) -> String {
+    class(table)
+        .map_or_else(String::new, |class| format!("{}.{}", quoted(&schema_name(class.schema)), quoted(&class.name)))
+}
+
+/// Whether some column is of the table's row type, or of an array of it.
+pub fn is_row_type_in_use(table: pg_sys::Oid) -> bool {
+    let connection = super::spi::Connection::open();
+    let statement = c"SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_attribute a \
+                      ON a.atttypid OPERATOR(pg_catalog.=) t.oid OR a.atttypid OPERATOR(pg_catalog.=) t.typarray \
+                      WHERE t.typrelid OPERATOR(pg_catalog.=) $1 LIMIT 1";
+    connection.write(statement, &[(pg_sys::OIDOID, Some(table.into()))]).len() > 0
 }
 
 /// The columns of an open table, dropped ones left out.

@@ -6,10 +6,12 @@
 
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 
 thread_local! {
     static GENERATION: Cell<u64> = const { Cell::new(0) };
-    static WATCHED: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
+    static HEARD: Cell<u64> = const { Cell::new(0) };
+    static WATCHED: RefCell<HashSet<pg_sys::Oid>> = RefCell::default();
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -18,8 +20,18 @@ pub fn generation() -> u64 {
     GENERATION.get()
 }
 
+/// How much has been heard of, of any relation.
+pub fn heard() -> u64 {
+    HEARD.get()
+}
+
 /// Makes a change of this relation end the generation from now on.
 pub fn watch(relation: pg_sys::Oid) {
+    watch_all([&relation]);
+}
+
+/// Makes a change of any of these relations end the generation from now on.
+pub fn watch_all<'a>(relations: impl IntoIterator<Item = &'a pg_sys::Oid>) {
     if !REGISTERED.replace(true) {
         // SAFETY: the callbacks stay for the life of the backend; there is no way to take them back, and no need.
         unsafe {
@@ -29,11 +41,7 @@ pub fn watch(relation: pg_sys::Oid) {
             }
         }
     }
-    WATCHED.with_borrow_mut(|watched| {
-        if !watched.contains(&relation) {
-            watched.push(relation);
-        }
-    });
+    WATCHED.with_borrow_mut(|watched| watched.extend(relations));
 }
 
 fn end_generation() {
@@ -42,6 +50,7 @@ fn end_generation() {
 
 #[pg_guard]
 extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+    HEARD.set(HEARD.get() + 1);
     // The invalid OID stands for all relations; a list that is just being changed counts as holding everything.
     let watched = WATCHED.with(|list| list.try_borrow().map_or(true, |list| list.contains(&relation)));
     if relation == pg_sys::InvalidOid || watched {

@@ -22,6 +22,11 @@ impl Table {
         (!relation.is_null()).then(|| Self(relation))
     }
 
+    /// A table that somebody else holds open, and closes.
+    pub fn opened(relation: pg_sys::Relation) -> Self {
+        Self(relation)
+    }
+
     pub fn relation(&self) -> pg_sys::Relation {
         self.0
     }
@@ -98,6 +103,54 @@ impl Tuple {
     }
 }
 
+/// Under what a scan sees rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// The active snapshot.
+    Caller,
+    /// As catalogs are seen: what is committed now.
+    Latest,
+}
+
+impl View {
+    fn snapshot(self) -> pg_sys::Snapshot {
+        match self {
+            // SAFETY: there is one while a function runs.
+            Self::Caller => unsafe { pg_sys::GetActiveSnapshot() },
+            // What a system scan takes for the catalogs' own.
+            Self::Latest => std::ptr::null_mut(),
+        }
+    }
+}
+
+/// Every row that fits the conditions, in the order of `index`, handed to `read`.
+pub fn each<T>(
+    table: &Table,
+    index: pg_sys::Oid,
+    conditions: &[Condition<'_>],
+    view: View,
+    mut read: impl FnMut(&Tuple) -> T,
+) -> Vec<T> {
+    let mut keys: Vec<_> = conditions.iter().map(Condition::key).collect();
+    let mut found = Vec::new();
+    // SAFETY: as in `last`.
+    unsafe {
+        let index = pg_sys::index_open(index, pg_sys::AccessShareLock as i32);
+        let scan =
+            pg_sys::systable_beginscan_ordered(table.0, index, view.snapshot(), keys.len() as i32, keys.as_mut_ptr());
+        loop {
+            let tuple = pg_sys::systable_getnext_ordered(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if tuple.is_null() {
+                break;
+            }
+            found.push(read(&deform(table, tuple)));
+        }
+        pg_sys::systable_endscan_ordered(scan);
+        pg_sys::index_close(index, pg_sys::AccessShareLock as i32);
+    }
+    found
+}
+
 /// The last row, in the order of `index`, that fits the conditions under the active snapshot, handed to `read`.
 pub fn last<T>(
     table: &Table,
@@ -119,13 +172,13 @@ pub fn last<T>(
     }
 }
 
-/// The first `most` rows of a table, in any order, under the active snapshot, each handed to `read`.
-pub fn all<T>(table: &Table, most: usize, mut read: impl FnMut(&Tuple) -> T) -> Vec<T> {
+/// The first `most` rows of a table, in any order, each handed to `read`.
+pub fn all<T>(table: &Table, most: usize, view: View, mut read: impl FnMut(&Tuple) -> T) -> Vec<T> {
     let mut found = Vec::new();
     // SAFETY: as in `last`; without an index the scan is sequential.
     unsafe {
-        let snapshot = pg_sys::GetActiveSnapshot();
-        let scan = pg_sys::systable_beginscan(table.0, pg_sys::InvalidOid, false, snapshot, 0, std::ptr::null_mut());
+        let (none, snapshot) = (std::ptr::null_mut(), view.snapshot());
+        let scan = pg_sys::systable_beginscan(table.0, pg_sys::InvalidOid, false, snapshot, 0, none);
         while found.len() < most {
             let tuple = pg_sys::systable_getnext(scan);
             if tuple.is_null() {

@@ -14,7 +14,7 @@ use std::fmt;
 
 const MAGIC: &str = "vcache";
 /// The format of the bytes. It is part of every key, too: entries of another format are never met.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 /// Set in the end of a row's text when the text is NULL.
 const NULL: u32 = 1 << 31;
 
@@ -104,6 +104,33 @@ pub struct Header<'a> {
     pub expires_at: i64,
     /// K, the rows that the engine was asked for; it may have given fewer.
     pub asked: u32,
+    /// Which version of its source it answers for.
+    pub version: Version,
+}
+
+/// A version of a source: both halves are the same exactly when the rows are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Version {
+    /// What snapshots see: a digest of the source's clock.
+    pub clock: u128,
+    /// What they do not see: a digest of what the catalogs say of the source.
+    pub shape: u128,
+}
+
+impl Version {
+    fn to_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        let (clock, shape) = bytes.split_at_mut(16);
+        clock.copy_from_slice(&self.clock.to_be_bytes());
+        shape.copy_from_slice(&self.shape.to_be_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (clock, shape) = bytes.split_at_checked(16)?;
+        let number = |bytes: &[u8]| bytes.try_into().ok().map(u128::from_be_bytes);
+        Some(Self { clock: number(clock)?, shape: number(shape)? })
+    }
 }
 
 /// An entry as read: borrowed from the bytes it was decoded from.
@@ -153,6 +180,7 @@ pub fn encode(header: &Header<'_>, answer: &Answer, secret: &Secret, limit: usiz
         computed_at: header.computed_at,
         expires_at: header.expires_at,
         asked: header.asked,
+        version: Bytes(&header.version.to_bytes()),
         rows: u32::try_from(answer.len()).ok()?,
         distances: Bytes(&distances),
         id_ends: Bytes(&id_ends),
@@ -198,6 +226,7 @@ impl<'a> Entry<'a> {
             computed_at: body.computed_at,
             expires_at: body.expires_at,
             asked: body.asked,
+            version: Version::from_bytes(body.version.0).ok_or(Damage::Malformed)?,
         };
         Ok(Self { header, body })
     }
@@ -236,6 +265,7 @@ struct Body<'a> {
     computed_at: i64,
     expires_at: i64,
     asked: u32,
+    version: Bytes<'a>,
     rows: u32,
     distances: Bytes<'a>,
     id_ends: Bytes<'a>,
@@ -244,19 +274,33 @@ struct Body<'a> {
     payloads: Bytes<'a>,
 }
 
-type BodyTuple<'a> = (Bytes<'a>, &'a str, i64, i64, u32, u32, Bytes<'a>, Bytes<'a>, Bytes<'a>, Bytes<'a>, Bytes<'a>);
+type BodyTuple<'a> =
+    (Bytes<'a>, &'a str, i64, i64, u32, Bytes<'a>, u32, Bytes<'a>, Bytes<'a>, Bytes<'a>, Bytes<'a>, Bytes<'a>);
 
 impl<'a> Body<'a> {
     fn to_tuple(self) -> BodyTuple<'a> {
-        let Self { key, namespace, computed_at, expires_at, asked, rows, .. } = self;
+        let Self { key, namespace, computed_at, expires_at, asked, version, rows, .. } = self;
         let Self { distances, id_ends, ids, payload_ends, payloads, .. } = self;
-        (key, namespace, computed_at, expires_at, asked, rows, distances, id_ends, ids, payload_ends, payloads)
+        (key, namespace, computed_at, expires_at, asked, version, rows, distances, id_ends, ids, payload_ends, payloads)
     }
 
     fn from_tuple(tuple: BodyTuple<'a>) -> Self {
-        let (key, namespace, computed_at, expires_at, asked, rows, distances, id_ends, ids, payload_ends, payloads) =
+        let (key, namespace, computed_at, expires_at, asked, version, rows, distances, id_ends, ids, ends, payloads) =
             tuple;
-        Self { key, namespace, computed_at, expires_at, asked, rows, distances, id_ends, ids, payload_ends, payloads }
+        Self {
+            key,
+            namespace,
+            computed_at,
+            expires_at,
+            asked,
+            version,
+            rows,
+            distances,
+            id_ends,
+            ids,
+            payload_ends: ends,
+            payloads,
+        }
     }
 }
 
@@ -288,7 +332,8 @@ mod tests {
     }
 
     fn header() -> Header<'static> {
-        Header { key: CacheKey(0x1234), namespace: "documents", computed_at: 5, expires_at: 9, asked: 20 }
+        let version = Version { clock: 1 << 100, shape: 7 };
+        Header { key: CacheKey(0x1234), namespace: "documents", computed_at: 5, expires_at: 9, asked: 20, version }
     }
 
     fn answer(rows: &[(Option<String>, f64, Option<String>)]) -> Answer {
@@ -335,10 +380,11 @@ mod tests {
     fn columns_are_checked() {
         let forge = |rows: u32, ends: &[u8], texts: &[u8]| {
             let (key, header) = ([0; 16], header());
-            let body = (Bytes(&key), header.namespace, 5i64, 9i64, 20u32, rows);
-            let tail = (Bytes(&[0; 8]), Bytes(ends), Bytes(texts), Bytes(&[0; 4]), Bytes(b""));
+            let (zeros, none) = (Bytes(&[0; 8]), Bytes(b""));
+            let (ends, texts, empty) = (Bytes(ends), Bytes(texts), Bytes(&[0; 4]));
+            let version = header.version.to_bytes();
             let tuple: BodyTuple<'_> =
-                (body.0, body.1, body.2, body.3, body.4, body.5, tail.0, tail.1, tail.2, tail.3, tail.4);
+                (Bytes(&key), header.namespace, 5, 9, 20, Bytes(&version), rows, zeros, ends, texts, empty, none);
             let body = serde_cbor::to_vec(&tuple).unwrap();
             let bytes = serde_cbor::to_vec(&(MAGIC, FORMAT, secret().sum(&body), Bytes(&body))).unwrap();
             let entry = Entry::decode(&bytes, &secret())?;

@@ -5,6 +5,7 @@
 //! | [`vector`] | the text form of a vector, and its canonical values |
 //! | [`key`] | from the parts of a search to the 128 bits that name its entry |
 //! | [`codec`] | the bytes of an entry, in both directions |
+//! | [`digest`] | what versions are told apart by |
 //! | [`resp`] | how many bytes a Redis reply has, before it is read |
 //! | [`keyspace`] | what entries are called among the keys of others |
 //! | [`cluster`] | the slot of a key, and where a redirection of Redis Cluster points |
@@ -14,6 +15,7 @@
 pub mod breaker;
 pub mod cluster;
 pub mod codec;
+pub mod digest;
 pub mod key;
 pub mod keyspace;
 pub mod ladder;

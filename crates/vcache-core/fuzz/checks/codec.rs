@@ -1,7 +1,7 @@
 //! What must hold of the codec for any bytes. Shared by the fuzz target and by `tests/corpus.rs`, which replays its corpus.
 
 use serde_cbor::Value;
-use vcache_core::codec::{Answer, Entry, FORMAT, Header, Row, encode};
+use vcache_core::codec::{Answer, Entry, FORMAT, Header, Row, Version, encode};
 use vcache_core::key::{CacheKey, SECRET_BYTES, Secret};
 
 /// Reads the bytes as an entry, as the body of an entry whose sum is right, and as the rows of an answer to be kept. Whether either of the
@@ -52,7 +52,14 @@ fn check_kept(bytes: &[u8], secret: &Secret) {
         });
         rest = tail;
     }
-    let header = Header { key: CacheKey(1), namespace: "n", computed_at: 5, expires_at: 9, asked: 20 };
+    let header = Header {
+        key: CacheKey(1),
+        namespace: "n",
+        computed_at: 5,
+        expires_at: 9,
+        asked: 20,
+        version: Version::default(),
+    };
     let kept = encode(&header, &answer, secret, usize::MAX).expect("an entry");
     assert!(encode(&header, &answer, secret, kept.len() - 1).is_none());
     let entry = Entry::decode(&kept, secret).expect("what was just written");

@@ -1,0 +1,25 @@
+//! Owns locks on tables beyond those that opening one takes.
+
+use pgrx::pg_sys::{self, Oid};
+
+/// Takes AccessShareLock, unless that would mean to wait.
+pub fn try_share(table: Oid) -> bool {
+    // SAFETY: the lock is the transaction's.
+    unsafe { pg_sys::ConditionalLockRelationOid(table, pg_sys::AccessShareLock as pg_sys::LOCKMODE) }
+}
+
+/// Waits until nobody writes to the table, and keeps writers away until the transaction ends.
+pub fn exclude_writers(table: Oid) {
+    // SAFETY: as above; lock_timeout and cancels are PostgreSQL's.
+    unsafe { pg_sys::LockRelationOid(table, pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE) };
+}
+
+/// Has every backend find out anew what it has kept of a table, once this transaction commits.
+pub fn tell_of_change(table: Oid) {
+    // SAFETY: a table that is gone is passed over.
+    unsafe {
+        if super::catalog::class(table).is_some() {
+            pg_sys::CacheInvalidateRelcacheByRelid(table);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Owns what PostgreSQL's cache of relations says of an open table: its columns, files, indexes and triggers, and what this
+//! transaction has changed in it.
+
+use super::inherits;
+use super::scan::Table;
+use super::varlena::c_string;
+use pgrx::pg_sys::{self, Oid};
+
+/// A table as it stands.
+pub struct Relation {
+    pub kind: u8,
+    pub persistence: u8,
+    pub triggers: Vec<Trigger>,
+}
+
+/// One trigger of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    pub oid: Oid,
+    pub name: String,
+    pub function: Oid,
+    /// What fires it: the bits of pg_trigger.tgtype.
+    pub kind: i16,
+    /// The letter of pg_trigger.tgenabled.
+    pub enabled: u8,
+    /// Whether it fires for some columns only, or under a condition.
+    pub is_restricted: bool,
+}
+
+pub fn of(table: &Table) -> Relation {
+    // SAFETY: the relation is open, and rd_rel is its row of pg_class.
+    let (kind, persistence) = unsafe {
+        let class = (*table.relation()).rd_rel;
+        ((*class).relkind as u8, (*class).relpersistence as u8)
+    };
+    Relation { kind, persistence, triggers: triggers(table) }
+}
+
+fn triggers(table: &Table) -> Vec<Trigger> {
+    // SAFETY: the relation is open; its descriptor holds as many triggers as it says, whose names are terminated.
+    unsafe {
+        let descriptor = (*table.relation()).trigdesc;
+        if descriptor.is_null() {
+            return Vec::new();
+        }
+        let count = usize::try_from((*descriptor).numtriggers).unwrap_or(0);
+        (0..count)
+            .map(|i| {
+                let trigger = &*(*descriptor).triggers.add(i);
+                Trigger {
+                    oid: trigger.tgoid,
+                    name: c_string(trigger.tgname),
+                    function: trigger.tgfoid,
+                    kind: trigger.tgtype,
+                    enabled: trigger.tgenabled as u8,
+                    is_restricted: trigger.tgnattr != 0 || !trigger.tgqual.is_null(),
+                }
+            })
+            .collect()
+    }
+}
+
+/// Whether a row that is updated may be changed by a trigger on its way.
+pub fn rewrites_updates(table: &Table) -> bool {
+    // SAFETY: the relation is open.
+    unsafe {
+        let descriptor = (*table.relation()).trigdesc;
+        !descriptor.is_null() && (*descriptor).trig_update_before_row
+    }
+}
+
+/// Adds to `bytes` what an answer depends on and a snapshot does not show.
+pub fn describe(table: &Table, bytes: &mut Vec<u8>) {
+    let mut number = |number: u32| bytes.extend(number.to_le_bytes());
+    // SAFETY: the relation is open, its descriptor has natts attributes, and its list holds OIDs.
+    unsafe {
+        let relation = table.relation();
+        let class = (*relation).rd_rel;
+        number(table.oid().to_u32());
+        number((*relation).rd_node.relNode.to_u32());
+        number((*class).relkind as u32);
+        number((*class).relpersistence as u32);
+        let descriptor = (*relation).rd_att;
+        let attributes = (*descriptor).attrs.as_slice((*descriptor).natts as usize);
+        number(attributes.len() as u32);
+        for attribute in attributes {
+            number(u32::from(attribute.attisdropped));
+            number(attribute.atttypid.to_u32());
+            number(attribute.atttypmod as u32);
+            number(attribute.attcollation.to_u32());
+        }
+        let indexes = pg_sys::RelationGetIndexList(relation);
+        let count = if indexes.is_null() { 0 } else { (*indexes).length };
+        for i in 0..count {
+            let oid = (*(*indexes).elements.add(i as usize)).oid_value;
+            number(oid.to_u32());
+            number(super::catalog::class(oid).map_or(0, |class| class.file));
+            number(u32::from(super::catalog::index_is_valid(oid)));
+        }
+    }
+    for trigger in triggers(table) {
+        bytes.extend(trigger.oid.to_u32().to_le_bytes());
+        // Switched off and on again, within one transaction even, it is another row.
+        bytes.extend(inherits::trigger_writer(trigger.oid).to_le_bytes());
+    }
+    // SAFETY: as above; names are what the statement calls the columns by.
+    for column in super::catalog::columns(table) {
+        bytes.extend(column.name.as_bytes());
+        bytes.push(0);
+    }
+}
+
+/// How many rows of the table this transaction has changed so far, as PostgreSQL counts them; `None` where it does not count.
+pub fn changes(table: pg_sys::Relation, may_begin: bool) -> Option<i64> {
+    // SAFETY: the relation is open; its counters live as long as the transaction.
+    unsafe {
+        if !pg_sys::pgstat_track_counts {
+            return None;
+        }
+        let counters = (*table).pgstat_info;
+        if counters.is_null() {
+            // Nothing has been counted yet; at a statement's end, something may have been and have been lost.
+            return may_begin.then_some(0);
+        }
+        let (mut total, mut level) = (0, (*counters).trans);
+        while !level.is_null() {
+            total += (*level).tuples_inserted + (*level).tuples_updated + (*level).tuples_deleted;
+            level = (*level).upper;
+        }
+        Some(total)
+    }
+}

@@ -1,0 +1,85 @@
+//! Owns what a backend must know of its own transaction: how it is isolated, and when it, or a part of it, ends.
+
+use pgrx::{pg_guard, pg_sys};
+use std::sync::OnceLock;
+
+/// A (sub)transaction of this backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part(pg_sys::SubTransactionId);
+
+impl Part {
+    pub fn current() -> Self {
+        // SAFETY: reads a variable of this backend.
+        Self(unsafe { pg_sys::GetCurrentSubTransactionId() })
+    }
+}
+
+/// How a part ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The whole transaction, whichever way.
+    Whole,
+    /// What the part did is now its parent's.
+    Merged { part: Part, into: Part },
+    /// What the part did has not happened.
+    Undone(Part),
+}
+
+static TELL: OnceLock<fn(End)> = OnceLock::new();
+
+/// Has `tell` hear of every end from now on. It must not raise. The first call counts.
+pub fn at_end(tell: fn(End)) {
+    if TELL.set(tell).is_ok() {
+        // SAFETY: the functions live as long as the process.
+        unsafe {
+            pg_sys::RegisterXactCallback(Some(transaction_ended), std::ptr::null_mut());
+            pg_sys::RegisterSubXactCallback(Some(part_ended), std::ptr::null_mut());
+        }
+    }
+}
+
+fn tell(end: End) {
+    if let Some(tell) = TELL.get() {
+        tell(end);
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
+    if matches!(event, XACT_EVENT_ABORT | XACT_EVENT_COMMIT | XACT_EVENT_PREPARE) {
+        tell(End::Whole);
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn part_ended(
+    event: pg_sys::SubXactEvent::Type,
+    part: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
+    _argument: *mut std::ffi::c_void,
+) {
+    match event {
+        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => tell(End::Merged { part: Part(part), into: Part(parent) }),
+        pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => tell(End::Undone(Part(part))),
+        _ => {}
+    }
+}
+
+pub fn is_serializable() -> bool {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 }
+}
+
+/// Whether this session applies another server's changes: `session_replication_role = replica`.
+pub fn is_replica() -> bool {
+    // SAFETY: reads a setting.
+    unsafe { pg_sys::SessionReplicationRole == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32 }
+}
+
+/// Sees what other backends have changed in the catalogs, up to now: PostgreSQL does so by itself only where it takes a lock that it
+/// does not hold yet.
+pub fn accept_changes_of_catalogs() {
+    // SAFETY: what the callbacks do is theirs.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+}

@@ -1,0 +1,89 @@
+//! Owns what PostgreSQL tells a trigger's function of why it was called.
+
+use super::function::Call;
+use super::scan::Table;
+use pgrx::pg_sys::{self, Datum};
+use std::ffi::CStr;
+
+/// Why a trigger fires.
+pub struct Fired {
+    data: *mut pg_sys::TriggerData,
+}
+
+/// The statement that it fires for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    Insert,
+    Delete,
+    Update,
+    Truncate,
+}
+
+impl Fired {
+    /// `None` when the function was not called by a trigger.
+    pub fn of(call: &Call) -> Option<Self> {
+        let data = context(call, pg_sys::NodeTag::T_TriggerData)?.cast();
+        Some(Self { data })
+    }
+
+    pub fn event(&self) -> Event {
+        match self.bits() & pg_sys::TRIGGER_EVENT_OPMASK {
+            pg_sys::TRIGGER_EVENT_INSERT => Event::Insert,
+            pg_sys::TRIGGER_EVENT_DELETE => Event::Delete,
+            pg_sys::TRIGGER_EVENT_UPDATE => Event::Update,
+            _ => Event::Truncate,
+        }
+    }
+
+    pub fn is_before(&self) -> bool {
+        self.bits() & pg_sys::TRIGGER_EVENT_TIMINGMASK == pg_sys::TRIGGER_EVENT_BEFORE
+    }
+
+    pub fn is_for_row(&self) -> bool {
+        self.bits() & pg_sys::TRIGGER_EVENT_ROW != 0
+    }
+
+    fn bits(&self) -> u32 {
+        // SAFETY: valid during the call.
+        unsafe { (*self.data).tg_event }
+    }
+
+    /// The table that the statement names, which the executor holds open and locked.
+    pub fn table(&self) -> std::mem::ManuallyDrop<Table> {
+        std::mem::ManuallyDrop::new(Table::opened(self.relation()))
+    }
+
+    pub fn relation(&self) -> pg_sys::Relation {
+        // SAFETY: valid during the call.
+        unsafe { (*self.data).tg_relation }
+    }
+
+    /// Whether an UPDATE sets any of these columns (from 1).
+    pub fn sets_any_of(&self, columns: &[i16]) -> bool {
+        let offset = pg_sys::FirstLowInvalidHeapAttributeNumber;
+        // SAFETY: the set is valid during the call; an empty one is null.
+        columns
+            .iter()
+            .any(|column| unsafe { pg_sys::bms_is_member(i32::from(*column) - offset, (*self.data).tg_updatedcols) })
+    }
+}
+
+/// The command that an event trigger fires for, such as `ALTER TABLE`.
+pub fn command(call: &Call) -> Option<&'static str> {
+    let data = context(call, pg_sys::NodeTag::T_EventTriggerData)?.cast::<pg_sys::EventTriggerData>();
+    // SAFETY: the node is valid during the call, and the names of commands are constants.
+    unsafe { CStr::from_ptr(pg_sys::GetCommandTagName((*data).tag)).to_str().ok() }
+}
+
+fn context(call: &Call, tag: pg_sys::NodeTag) -> Option<*mut pg_sys::Node> {
+    // SAFETY: the call's context is null or a node.
+    unsafe {
+        let context = (*call.raw()).context;
+        (!context.is_null() && (*context).type_ == tag).then_some(context)
+    }
+}
+
+/// What a trigger's function gives back: no row.
+pub fn nothing() -> Datum {
+    Datum::null()
+}

@@ -1,0 +1,246 @@
+//! Owns the shape of a source: what the catalogs say of it and of its family, which decides an answer and which no snapshot
+//! shows in step with the rows. TRUNCATE, rewrites, ATTACH and DETACH, COPY FREEZE change it, and so does a trigger of vcache's
+//! that is switched off.
+//!
+//! The family of a source is every table whose rows may be the source's, or may be written by way of it. vcache's triggers must
+//! stand on all of them, in exactly the state that they were made in: else the clock may miss a change, and searches are
+//! bypasses. A shape is kept until PostgreSQL tells that one of the family has changed.
+
+use crate::namespace::Registry;
+use crate::pg::inherits::{self, Family, Link};
+use crate::pg::relation::{self, Relation, Trigger};
+use crate::pg::scan::{Table, View};
+use crate::pg::{catalog, invalidation, lock, nonce};
+use pgrx::pg_sys::Oid;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use vcache_core::digest::digest;
+
+/// The bits of pg_trigger.tgtype.
+mod fires {
+    pub const ROW: i16 = 1;
+    pub const BEFORE: i16 = 1 << 1;
+    pub const INSERT: i16 = 1 << 2;
+    pub const DELETE: i16 = 1 << 3;
+    pub const UPDATE: i16 = 1 << 4;
+    pub const TRUNCATE: i16 = 1 << 5;
+    pub const AFTER_STATEMENT: i16 = INSERT | DELETE | UPDATE | TRUNCATE;
+    pub const BEFORE_STATEMENT: i16 = BEFORE | AFTER_STATEMENT;
+    pub const AFTER_ROW: i16 = ROW | INSERT | DELETE | UPDATE;
+}
+
+/// A trigger that every member of a family has, with the letter of pg_trigger.tgenabled that it must have.
+pub struct Needed {
+    pub name: &'static str,
+    kind: i16,
+    pub enabled: u8,
+    pub sql: &'static str,
+    /// Only on tables that hold rows: on a partitioned one it would be cloned, and ATTACH would find its name taken.
+    pub on_leaves: bool,
+}
+
+pub const NEEDED: [Needed; 3] = [
+    Needed {
+        name: "vcache_before",
+        kind: fires::BEFORE_STATEMENT,
+        enabled: b'A',
+        sql: "BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT",
+        on_leaves: false,
+    },
+    Needed {
+        name: "vcache_after",
+        kind: fires::AFTER_STATEMENT,
+        enabled: b'A',
+        sql: "AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT",
+        on_leaves: false,
+    },
+    // Logical replication applies rows without a statement.
+    Needed {
+        name: "vcache_row",
+        kind: fires::AFTER_ROW,
+        enabled: b'R',
+        sql: "AFTER INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW",
+        on_leaves: true,
+    },
+];
+
+impl Needed {
+    pub fn is_for(&self, relation: &Relation) -> bool {
+        !self.on_leaves || relation.kind == b'r'
+    }
+
+    /// Whether `trigger` is this one, and fires whenever it must.
+    fn is(&self, trigger: &Trigger, function: Oid) -> bool {
+        trigger.function == function
+            && trigger.kind == self.kind
+            && trigger.enabled == self.enabled
+            && !trigger.is_restricted
+    }
+}
+
+/// Which of the triggers that a table needs are not there, or not as they must be.
+pub fn missing(relation: &Relation, function: Oid) -> Vec<&'static Needed> {
+    let has = |needed: &&Needed| relation.triggers.iter().any(|trigger| needed.is(trigger, function));
+    NEEDED.iter().filter(|needed| needed.is_for(relation)).filter(|needed| !has(needed)).collect()
+}
+
+/// What the catalogs say of a source.
+pub struct Source {
+    pub members: Vec<Oid>,
+    /// A digest of all that decides an answer.
+    pub shape: u128,
+    /// Why changes of the rows may go unseen, if they may.
+    pub unguarded: Option<Unguarded>,
+    generation: u64,
+}
+
+/// Why changes of a source's rows may go unseen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unguarded {
+    /// A member lacks a trigger, or has it in another state than it must have.
+    Triggers(String),
+    Temporary(String),
+    Foreign(String),
+    /// Its rows go with a crash, and the number that tells of one is in shared memory, which there is none of.
+    Unlogged(String),
+    DetachPending(String),
+    /// Somebody changes it right now.
+    Locked(String),
+    Gone,
+}
+
+impl std::fmt::Display for Unguarded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Triggers(table) => write!(f, "A trigger of vcache on table \"{table}\" is missing, or was switched."),
+            Self::Temporary(table) => write!(f, "Table \"{table}\", which inherits from its source, is temporary."),
+            Self::Foreign(table) => write!(f, "Table \"{table}\", which inherits from its source, is no plain table."),
+            Self::Unlogged(table) => {
+                write!(f, "Table \"{table}\" is unlogged, and vcache is not loaded via shared_preload_libraries.")
+            }
+            Self::DetachPending(table) => write!(f, "Partition \"{table}\" is being detached."),
+            Self::Locked(table) => write!(f, "Table \"{table}\" is locked."),
+            Self::Gone => f.write_str("A table of its source's family is gone."),
+        }
+    }
+}
+
+thread_local! {
+    static SOURCES: RefCell<HashMap<Oid, Rc<Source>>> = RefCell::default();
+    static WRITTEN: RefCell<HashMap<Oid, Rc<Written>>> = RefCell::default();
+}
+
+/// More than a backend works with; beyond it, all is found out anew.
+const MOST: usize = 1000;
+
+/// The shape of a source; `schema` is vcache's own.
+pub fn of(source: Oid, schema: Oid) -> Rc<Source> {
+    let kept = SOURCES.with_borrow(|sources| sources.get(&source).cloned());
+    if let Some(kept) = kept.filter(|kept| kept.generation == invalidation::generation()) {
+        return kept;
+    }
+    let (family, generation) = watched_family(source);
+    let (shape, unguarded) = match describe(&family, trigger_function(schema)) {
+        Ok(shape) => (shape, None),
+        Err(unguarded) => (0, Some(unguarded)),
+    };
+    let members = family.members;
+    let found = Rc::new(Source { members, shape, unguarded, generation });
+    keep(&SOURCES, source, &found);
+    found
+}
+
+/// A table's family, of which every change is heard of from now on, and the generation it was found in.
+fn watched_family(table: Oid) -> (Family, u64) {
+    loop {
+        let heard = invalidation::heard();
+        let family = inherits::family(table);
+        invalidation::watch_all(&family.members);
+        // What was heard of in between may have been of a table that was not watched yet.
+        if invalidation::heard() == heard {
+            return (family, invalidation::generation());
+        }
+    }
+}
+
+/// The function that vcache's triggers call.
+pub fn trigger_function(schema: Oid) -> Oid {
+    catalog::function_in(schema, c"vcache_source_changed")
+}
+
+fn describe(family: &Family, function: Oid) -> Result<u128, Unguarded> {
+    let mut bytes = Vec::new();
+    for &member in &family.members {
+        let name = || catalog::class(member).map_or_else(String::new, |class| class.name);
+        // What holds the rows is locked by the plain query as well. What they may be written by is not: nobody waits for it.
+        if !family.descendants.contains(&member) && !lock::try_share(member) {
+            return Err(Unguarded::Locked(name()));
+        }
+        let table = Table::try_open(member).ok_or(Unguarded::Gone)?;
+        let relation = relation::of(&table);
+        match (relation.persistence, relation.kind) {
+            (b't', _) => return Err(Unguarded::Temporary(name())),
+            (b'u', _) => bytes.extend(nonce::get().ok_or_else(|| Unguarded::Unlogged(name()))?.to_le_bytes()),
+            (_, b'r' | b'p') => {}
+            _ => return Err(Unguarded::Foreign(name())),
+        }
+        if !missing(&relation, function).is_empty() {
+            return Err(Unguarded::Triggers(name()));
+        }
+        relation::describe(&table, &mut bytes);
+    }
+    for &Link { child, parent, detach_pending, writer } in &family.links {
+        if detach_pending {
+            return Err(Unguarded::DetachPending(catalog::class(child).map_or_else(String::new, |class| class.name)));
+        }
+        [child.to_u32(), parent.to_u32(), writer].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+    }
+    Ok(digest(&bytes))
+}
+
+/// What a write to a table may change.
+pub struct Written {
+    /// The sources with exact freshness whose rows it may change.
+    pub sources: Vec<Oid>,
+    /// The columns of the table that their namespaces read; `None` where that says nothing: the table has relatives.
+    pub read_columns: Option<Vec<i16>>,
+    generation: u64,
+}
+
+/// What a write to `table` may change, by the registry in `schema`.
+pub fn written(table: &Table, schema: Oid) -> Rc<Written> {
+    let oid = table.oid();
+    let kept = WRITTEN.with_borrow(|written| written.get(&oid).cloned());
+    if let Some(kept) = kept.filter(|kept| kept.generation == invalidation::generation()) {
+        return kept;
+    }
+    let (family, generation) = watched_family(oid);
+    let registrations = Registry::open(schema).map(|registry| registry.all(View::Latest)).unwrap_or_default();
+    let concerned: Vec<_> = registrations
+        .iter()
+        .filter(|registration| registration.is_exact() && family.members.contains(&registration.source))
+        .collect();
+    let mut sources: Vec<Oid> = concerned.iter().map(|registration| registration.source).collect();
+    sources.sort_unstable_by_key(|oid| oid.to_u32());
+    sources.dedup();
+    let read_columns = (family.members.len() == 1 && !relation::rewrites_updates(table)).then(|| {
+        let columns = catalog::columns(table);
+        columns
+            .iter()
+            .filter(|column| concerned.iter().any(|registration| registration.reads(&column.name)))
+            .map(|column| column.number)
+            .collect()
+    });
+    let found = Rc::new(Written { sources, read_columns, generation });
+    keep(&WRITTEN, oid, &found);
+    found
+}
+
+fn keep<T>(kept: &'static std::thread::LocalKey<RefCell<HashMap<Oid, Rc<T>>>>, of: Oid, what: &Rc<T>) {
+    let outdated = kept.with_borrow_mut(|kept| {
+        let all = if kept.len() >= MOST { std::mem::take(kept) } else { HashMap::new() };
+        (all, kept.insert(of, Rc::clone(what)))
+    });
+    drop(outdated);
+}

@@ -1,0 +1,229 @@
+//! Owns vcache's triggers: what they do when a source is written to, and putting them on a source's family and taking them away.
+//!
+//! Before a statement that writes, its table is marked; after it, the clocks of the sources whose rows it may have changed advance,
+//! once in a transaction. Nothing here waits for another transaction, and nothing depends on Redis or on `vcache.enabled`.
+
+use crate::clock::{self, Scope};
+use crate::error::Error;
+use crate::mark;
+use crate::namespace::Registry;
+use crate::pg::function::{Call, sql_function};
+use crate::pg::inherits;
+use crate::pg::relation;
+use crate::pg::scan::{Table, View};
+use crate::pg::spi::Connection;
+use crate::pg::trigger::{self, Event, Fired};
+use crate::pg::{access, catalog, lock};
+use crate::source::{self, NEEDED, Needed};
+use pgrx::pg_sys::{self, Datum, Oid};
+use std::cell::Cell;
+use std::ffi::CString;
+
+sql_function!(vcache_source_changed, pg_finfo_vcache_source_changed, source_changed);
+sql_function!(vcache_ddl, pg_finfo_vcache_ddl, ddl);
+
+fn source_changed(call: &Call) -> Datum {
+    let Some(fired) = Fired::of(call) else { Error::NotATrigger.raise() };
+    let table = fired.table();
+    let written = source::written(&table, call.schema());
+    if written.sources.is_empty() {
+        return trigger::nothing();
+    }
+    // Rows are counted where they are: not in the parents that a statement names.
+    let counted = written.read_columns.is_some();
+    if fired.is_before() {
+        mark::set(table.oid(), || counted.then(|| relation::changes(fired.relation(), true)).flatten());
+    } else if fired.is_for_row() || has_changed(&fired, &written, counted) {
+        for source in &written.sources {
+            clock::advance(call.schema(), Scope::Source(*source));
+        }
+    }
+    trigger::nothing()
+}
+
+/// Whether the statement may have changed an answer.
+fn has_changed(fired: &Fired, written: &source::Written, counted: bool) -> bool {
+    let changes = || relation::changes(fired.relation(), false);
+    match fired.event() {
+        Event::Truncate => true,
+        Event::Update if written.read_columns.as_ref().is_some_and(|columns| !fired.sets_any_of(columns)) => false,
+        // As many as before this transaction's first statement: none.
+        _ if counted => mark::baseline(fired.table().oid()).zip(changes()).is_none_or(|(before, now)| before != now),
+        _ => true,
+    }
+}
+
+thread_local! {
+    /// Set while vcache itself runs DDL.
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What a command may change that no shape shows: how values are rendered, compared, cast.
+const FOR_ALL: [&str; 14] = [
+    "ALTER TYPE",
+    "ALTER DOMAIN",
+    "DROP DOMAIN",
+    "DROP TYPE",
+    "CREATE CAST",
+    "DROP CAST",
+    "ALTER COLLATION",
+    "ALTER OPERATOR",
+    "ALTER OPERATOR CLASS",
+    "ALTER OPERATOR FAMILY",
+    "DROP OPERATOR",
+    "CREATE EXTENSION",
+    "ALTER EXTENSION",
+    "DROP EXTENSION",
+];
+
+/// At the end of every DDL command: a change of a source's family is a change of the source, and new members get their triggers.
+fn ddl(call: &Call) -> Datum {
+    if AT_WORK.get() {
+        return trigger::nothing();
+    }
+    let Some(command) = trigger::command(call) else { Error::NotATrigger.raise() };
+    let schema = call.schema();
+    if FOR_ALL.contains(&command) || (is_of_functions(command) && casts_are_changed()) {
+        change_all(schema);
+    } else if command.starts_with("ALTER TABLE")
+        || command.starts_with("CREATE TABLE")
+        || command.ends_with("FOREIGN TABLE")
+    {
+        for table in changed_tables() {
+            table_changed(schema, table, command.starts_with("ALTER"));
+        }
+    }
+    trigger::nothing()
+}
+
+fn is_of_functions(command: &str) -> bool {
+    ["CREATE ", "ALTER "]
+        .iter()
+        .any(|verb| command.strip_prefix(verb).is_some_and(|what| matches!(what, "FUNCTION" | "PROCEDURE" | "ROUTINE")))
+}
+
+/// Forgets, at commit, what is cached for every source.
+fn change_all(schema: Oid) {
+    mark::set(pg_sys::InvalidOid, || None);
+    clock::advance(schema, Scope::Database);
+}
+
+/// The tables that the current command has made or altered.
+fn changed_tables() -> Vec<Oid> {
+    let connection = Connection::open();
+    let statement = c"SELECT DISTINCT objid FROM pg_catalog.pg_event_trigger_ddl_commands() \
+                      WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass \
+                      AND object_type OPERATOR(pg_catalog.=) ANY (ARRAY['table', 'foreign table', 'table column'])";
+    let result = connection.write(statement, &[]);
+    result.rows().filter_map(|row| row.oid(0).map(Oid::from)).collect()
+}
+
+/// Whether the current command has made or altered a function that a cast is made by.
+fn casts_are_changed() -> bool {
+    let connection = Connection::open();
+    let statement = c"SELECT FROM pg_catalog.pg_event_trigger_ddl_commands() c \
+                      JOIN pg_catalog.pg_cast t ON t.castfunc OPERATOR(pg_catalog.=) c.objid \
+                      WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass LIMIT 1";
+    connection.write(statement, &[]).len() > 0
+}
+
+fn table_changed(schema: Oid, table: Oid, is_altered: bool) {
+    let Some(written) = Table::try_open(table).map(|open| source::written(&open, schema)) else { return };
+    if !written.sources.is_empty() {
+        mark::set(table, || None);
+        for source in &written.sources {
+            clock::advance(schema, Scope::Source(*source));
+        }
+        guard_new_members(schema, table);
+    } else if is_altered && catalog::is_row_type_in_use(table) {
+        // A column of its row type is rendered by its columns.
+        change_all(schema);
+    }
+}
+
+/// Puts the triggers on those of a family that have none, if the current role owns them. What somebody has switched off stays so, and
+/// like the lack of a trigger makes bypasses of searches.
+fn guard_new_members(schema: Oid, table: Oid) {
+    let function = source::trigger_function(schema);
+    for member in inherits::family(table).members {
+        let has_none = |relation: relation::Relation| relation.triggers.iter().all(|other| other.function != function);
+        let is_new = Table::try_open(member).map(|open| relation::of(&open)).is_some_and(has_none);
+        if is_new && access::is_owner(member) {
+            install(schema, member);
+        }
+    }
+}
+
+/// Puts the triggers on every member of a source's family, and keeps writers away until the transaction ends: from then on they know
+/// of the registration.
+pub fn guard(schema: Oid, source: Oid) {
+    for member in inherits::family(source).members {
+        lock::exclude_writers(member);
+        install(schema, member);
+        lock::tell_of_change(member);
+    }
+}
+
+/// Has writers to a source find out anew what its namespaces read, or that there are none left: then the triggers go.
+pub fn release(schema: Oid, source: Oid) {
+    let registrations = Registry::open(schema).map(|registry| registry.all(View::Latest)).unwrap_or_default();
+    for member in inherits::family(source).members {
+        let family = inherits::family(member);
+        let is_used = registrations.iter().any(|other| other.is_exact() && family.members.contains(&other.source));
+        if !is_used && access::is_owner(member) {
+            remove(schema, member);
+        }
+        lock::tell_of_change(member);
+    }
+}
+
+fn install(schema: Oid, table: Oid) {
+    // What is open cannot be altered: it is closed again at once.
+    let Some(relation) = Table::try_open(table).map(|open| relation::of(&open)) else { return };
+    if !matches!(relation.kind, b'r' | b'p') || relation.persistence == b't' {
+        return;
+    }
+    let missing = source::missing(&relation, source::trigger_function(schema));
+    let (name, function) = (catalog::qualified(table), function_name(schema));
+    for Needed { name: trigger, sql, enabled, .. } in missing {
+        let there = relation.triggers.iter().any(|there| there.name == *trigger);
+        let event = sql.replace("{table}", &name);
+        if there {
+            run(&format!("DROP TRIGGER {trigger} ON {name}"));
+        }
+        let when = if *enabled == b'A' { "ALWAYS" } else { "REPLICA" };
+        run(&format!("CREATE TRIGGER {trigger} {event} EXECUTE FUNCTION {function}()"));
+        run(&format!("ALTER TABLE ONLY {name} ENABLE {when} TRIGGER {trigger}"));
+        // They go with the extension, which needs no CASCADE for that.
+        run(&format!("ALTER TRIGGER {trigger} ON {name} DEPENDS ON EXTENSION vcache"));
+    }
+}
+
+fn remove(schema: Oid, table: Oid) {
+    let function = source::trigger_function(schema);
+    let Some(relation) = Table::try_open(table).map(|open| relation::of(&open)) else { return };
+    let ours = relation.triggers.iter().filter(|trigger| trigger.function == function);
+    for trigger in ours.filter(|trigger| NEEDED.iter().any(|needed| needed.name == trigger.name)) {
+        run(&format!("DROP TRIGGER {} ON {}", catalog::quoted(&trigger.name), catalog::qualified(table)));
+    }
+}
+
+fn function_name(schema: Oid) -> String {
+    format!("{}.vcache_source_changed", catalog::quoted(&catalog::schema_name(schema)))
+}
+
+/// Runs a command of vcache's own, which its event trigger passes over.
+fn run(statement: &str) {
+    /// An ERROR on its way ends the work as well.
+    struct Done;
+    impl Drop for Done {
+        fn drop(&mut self) {
+            AT_WORK.set(false);
+        }
+    }
+    AT_WORK.set(true);
+    let _done = Done;
+    // Names come from catalogs, and hold no zero byte.
+    let statement = CString::new(statement).unwrap_or_default();
+    Connection::open().write(&statement, &[]);
+}
