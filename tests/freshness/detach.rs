@@ -83,7 +83,6 @@ fn race_04_an_older_snapshot_still_sees_the_partition() {
             Scene::assert_equal(rows);
             old.run("COMMIT");
         });
-        scene.right(&mut session);
         if cancel {
             scene.bypass(&mut session, "triggers");
             session.run("ALTER TABLE docs DETACH PARTITION high FINALIZE");

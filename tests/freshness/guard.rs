@@ -35,13 +35,13 @@ fn assert_unguarded(database: &Database, scene: &Scene, why: &str) {
 fn triggers_stand_on_the_source_in_their_states() {
     let database = stand().database();
     let (_, mut session) = Scene::new(&database);
-    let states = "SELECT string_agg(tgname || ' ' || tgenabled, ', ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'docs'::regclass";
+    let states = "SELECT string_agg(concat_ws(' ', tgname, tgenabled), ', ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'docs'::regclass";
     assert_eq!(session.value(states), "vcache_after A, vcache_before A, vcache_row R");
     assert!(in_place(&mut session));
     assert_eq!(session.value("SELECT status FROM vcache_health() WHERE component = 'triggers'"), "ok");
     assert_eq!(
-        session.value("SELECT string_agg(evtname || evtenabled, ' ' ORDER BY evtname) FROM pg_event_trigger"),
-        "vcache_ddlA vcache_dropA"
+        session.number("SELECT count(*) FROM pg_event_trigger WHERE evtenabled <> 'A' AND evtname LIKE 'vcache%'"),
+        0
     );
 }
 

@@ -209,7 +209,7 @@ fn changes_applied_to_partitions() {
     scene.stale(&mut reader);
     for write in [
         NEAREST,
-        "UPDATE docs SET id = 15 WHERE id = 1000; UPDATE docs SET id = 1015 WHERE id = 15",
+        "UPDATE docs SET id = 0 WHERE id = 1000; UPDATE docs SET id = 1015 WHERE id = 0",
         "UPDATE docs SET title = 'x'",
         "DELETE FROM docs WHERE id > 20",
         "TRUNCATE docs",

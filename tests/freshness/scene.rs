@@ -83,11 +83,10 @@ impl Scene {
              UNION ALL \
              SELECT false, p.id, p.distance, p.payload, row_number() OVER (ORDER BY p.distance) \
              FROM (SELECT id::text, ({distance})::float8 AS distance, jsonb_build_object('title', title)::text AS payload \
-                   FROM {table} WHERE embedding IS NOT NULL AND ({}) ORDER BY {distance} LIMIT {}) p \
+                   FROM {table} WHERE embedding IS NOT NULL AND ({}) ORDER BY {distance} FETCH FIRST {TOP_K} ROWS WITH TIES) p \
              ORDER BY 1, 5",
             literal(&self.namespace),
-            self.condition,
-            TOP_K + 10
+            self.condition
         )
     }
 

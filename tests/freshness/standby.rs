@@ -108,6 +108,8 @@ fn registering_dropping_and_altering_reach_a_standby() {
         println!("{change}");
         session.run(change);
         standby.catch_up(&stand.server);
+        // A standby leaves alone what stands.
+        stand.redis.flush();
         if change.contains("DISABLE") {
             session.run(NEAREST);
             standby.catch_up(&stand.server);

@@ -32,7 +32,7 @@ fn race_06_a_cursor_opened_in_a_row_trigger() {
             // The cursor's snapshot sees the row and not the clock's change, which came after it.
             let rows = session.rows("FETCH ALL FROM c");
             let found = Scene::assert_equal(rows);
-            assert_eq!(has(&found, "1000"), timing == "AFTER", "{name} {timing} {warm}");
+            assert!(has(&found, "1000"), "{name} {timing} {warm}");
             session.run("ROLLBACK");
             assert!(!has(&scene.right(&mut other), "1000"), "{name} {timing} {warm}: a poisoned entry");
             scene.hit(&mut other);

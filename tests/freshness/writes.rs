@@ -46,7 +46,7 @@ fn statements_of_every_kind() {
             "UPDATE docs SET title = 'another' WHERE id = 1000",
             "UPDATE docs SET id = 1010 WHERE id = 1000",
             "UPDATE docs SET embedding = NULL WHERE id = 1010",
-            "UPDATE docs SET (title, embedding) = (SELECT 'x', '[9,9,9]') WHERE id = 1010",
+            "UPDATE docs SET (title, embedding) = (SELECT 'x', embedding FROM docs WHERE id = 1001) WHERE id = 1010",
             "UPDATE docs d SET title = c.title FROM coming c WHERE d.id = 1001 AND c.id = 1",
             "DELETE FROM docs WHERE id = 1001",
             "DELETE FROM docs d USING coming c WHERE d.id = c.id + 1001",
