@@ -12,16 +12,19 @@
 //! [`SLOTS`] are merged away by later writers, by deleting them along with an advance of their own.
 
 use crate::pg::clock_table::{ClockTable, Row, Seen};
-use crate::pg::{catalog, random, time, transaction};
+use crate::pg::transaction::{self, PerPart};
+use crate::pg::{catalog, random, time};
 use pgrx::pg_sys::Oid;
+use std::cell::Cell;
 use vcache_core::digest::digest;
 
 /// The rows that a scope has in the long run.
 const SLOTS: usize = 8;
 /// Versions that a search reads at most.
 const MOST_VERSIONS: u32 = 300;
-/// Rows too many that one advance takes away.
-const MERGED: usize = 2;
+/// Every so many changes of a row, a writer looks whether there are rows too many, and takes so many of them away.
+const MERGE_EVERY: i64 = 16;
+const MERGED: usize = 32;
 
 /// Whose clock it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,34 +52,57 @@ fn table(schema: Oid) -> Oid {
     catalog::relation_in(schema, c"vcache_source_clock")
 }
 
+thread_local! {
+    /// The clocks that this transaction has advanced.
+    static ADVANCED: PerPart<Scope> = const { PerPart::new() };
+    static IS_TOLD: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Gives a clock a new token, for this (sub)transaction, unless it has.
 pub fn advance(schema: Oid, scope: Scope) {
-    let Some(table) = ClockTable::open_to_write(table(schema)) else { return };
-    let rows = table.rows(Some(scope.number()));
-    if rows.iter().any(|(_, place)| place.is_own()) {
+    if ADVANCED.with(|advanced| advanced.find(|other| (*other == scope).then_some(()))).is_some() {
         return;
     }
+    let Some(table) = ClockTable::open_to_write(table(schema)) else { return };
     let now = time::now();
     // What a serializable transaction writes to, it takes from nobody: two of them that change a source conflict on its rows alone.
-    let mut free = if transaction::is_serializable() { &[][..] } else { rows.as_slice() };
-    while let Some(((row, place), rest)) = free.split_first() {
-        if table.replace(*place, &row.changed(token(Some(row)), now)) {
-            let too_many = rows.len().saturating_sub(SLOTS).min(MERGED);
-            rest.iter().rev().take(too_many).for_each(|(_, place)| table.remove(*place));
-            return;
-        }
-        free = rest;
+    if transaction::is_serializable() || !replace_one(&table, scope, now) {
+        let id = random::bits();
+        let row = Row { scope: scope.number(), id, epoch: 0, token: 0, changes: 0, changed_at: now, rate: 0.0 };
+        table.add(&row.changed(token(None), now));
     }
-    let row =
-        Row { scope: scope.number(), id: random::bits(), epoch: 0, token: 0, changes: 0, changed_at: now, rate: 0.0 };
-    table.add(&row.changed(token(None), now));
+    if !IS_TOLD.replace(true) {
+        transaction::at_end(|end| ADVANCED.with(|advanced| advanced.end(end)));
+    }
+    ADVANCED.with(|advanced| advanced.add(scope));
+}
+
+/// Gives the first row that nobody holds a new token, and takes away rows that are too many.
+fn replace_one(table: &ClockTable, scope: Scope, now: i64) -> bool {
+    let (mut done, mut seen, mut removed) = (false, 0, 0);
+    table.each(Some(scope.number()), |row, place| {
+        seen += 1;
+        if !done {
+            done = place.is_own() || table.replace(place, &row.changed(token(Some(&row)), now));
+        } else if seen > SLOTS && removed < MERGED && !place.is_own() {
+            table.remove(place);
+            removed += 1;
+        }
+        // Whether there are too many is looked at now and then.
+        !done || (row.changes % MERGE_EVERY == 0 && removed < MERGED)
+    });
+    done
 }
 
 /// Takes away a clock that nobody reads any more.
 pub fn forget(schema: Oid, scope: Scope) {
     let Some(table) = ClockTable::open_to_write(table(schema)) else { return };
-    let rows = table.rows(Some(scope.number()));
-    rows.iter().filter(|(_, place)| !place.is_own()).for_each(|(_, place)| table.remove(*place));
+    table.each(Some(scope.number()), |_, place| {
+        if !place.is_own() {
+            table.remove(place);
+        }
+        true
+    });
 }
 
 fn token(before: Option<&Row>) -> i64 {
@@ -114,10 +140,12 @@ fn digest_of(schema: Oid, scopes: &[Scope], seen: Seen) -> Option<u128> {
 
 /// The rows of every clock, as they stand now.
 pub fn all(schema: Oid) -> Vec<Row> {
-    ClockTable::open(table(schema))
-        .map(|table| table.rows(None))
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(row, _)| row)
-        .collect()
+    let mut found = Vec::new();
+    if let Some(table) = ClockTable::open(table(schema)) {
+        table.each(None, |row, _| {
+            found.push(row);
+            true
+        });
+    }
+    found
 }

@@ -5,18 +5,18 @@
 //! has not. A mark lasts until its (sub)transaction ends, and no longer: after a rollback to a savepoint the rows are again
 //! everybody's.
 
-use crate::pg::transaction::{self, End, Part};
-use pgrx::pg_sys::Oid;
-use std::cell::RefCell;
+use crate::pg::transaction::{self, PerPart};
+use pgrx::pg_sys::{InvalidOid, Oid};
+use std::cell::Cell;
 
 thread_local! {
-    static MARKS: RefCell<Vec<Mark>> = const { RefCell::new(Vec::new()) };
+    static MARKS: PerPart<Mark> = const { PerPart::new() };
+    static IS_TOLD: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Mark {
     /// The table; the invalid OID for all.
     table: Oid,
-    part: Part,
     /// What had been counted as changed in the table, if changes are counted.
     baseline: Option<i64>,
 }
@@ -26,31 +26,24 @@ pub fn set(table: Oid, baseline: impl FnOnce() -> Option<i64>) {
     if cfg!(feature = "fault-no-mark") {
         return;
     }
-    transaction::at_end(on_end);
-    if !MARKS.with_borrow(|marks| marks.iter().any(|mark| mark.table == table)) {
-        let mark = Mark { table, part: Part::current(), baseline: baseline() };
-        MARKS.with_borrow_mut(|marks| marks.push(mark));
+    if !IS_TOLD.replace(true) {
+        transaction::at_end(|end| MARKS.with(|marks| marks.end(end)));
     }
+    MARKS.with(|marks| {
+        if marks.find(|mark| (mark.table == table).then_some(())).is_none() {
+            let baseline = baseline();
+            marks.add(Mark { table, baseline });
+        }
+    });
 }
 
 /// What had been counted when the table was marked.
 pub fn baseline(table: Oid) -> Option<i64> {
-    MARKS.with_borrow(|marks| marks.iter().find(|mark| mark.table == table).and_then(|mark| mark.baseline))
+    MARKS.with(|marks| marks.find(|mark| (mark.table == table).then_some(mark.baseline))).flatten()
 }
 
 /// Whether one of the tables is marked.
 pub fn is_on(tables: &[Oid]) -> bool {
-    let all = pgrx::pg_sys::InvalidOid;
-    MARKS.with_borrow(|marks| marks.iter().any(|mark| mark.table == all || tables.contains(&mark.table)))
-}
-
-fn on_end(end: End) {
-    // Nothing here raises, and nobody holds the list while PostgreSQL's code runs.
-    MARKS.with_borrow_mut(|marks| match end {
-        End::Whole => marks.clear(),
-        End::Undone(part) => marks.retain(|mark| mark.part != part),
-        End::Merged { part, into } => {
-            marks.iter_mut().filter(|mark| mark.part == part).for_each(|mark| mark.part = into);
-        }
-    });
+    let is_on = |mark: &Mark| (mark.table == InvalidOid || tables.contains(&mark.table)).then_some(());
+    MARKS.with(|marks| marks.find(is_on)).is_some()
 }

@@ -91,6 +91,9 @@ fn ddl(call: &Call) -> Datum {
     {
         for table in changed_tables() {
             table_changed(schema, table, command.starts_with("ALTER"));
+            if trigger::makes_relatives(call) {
+                guard_new_members(schema, table);
+            }
         }
     }
     trigger::nothing()
@@ -134,16 +137,19 @@ fn table_changed(schema: Oid, table: Oid, is_altered: bool) {
         for source in &written.sources {
             clock::advance(schema, Scope::Source(*source));
         }
-        guard_new_members(schema, table);
     } else if is_altered && catalog::is_row_type_in_use(table) {
         // A column of its row type is rendered by its columns.
         change_all(schema);
     }
 }
 
-/// Puts the triggers on those of a family that have none, if the current role owns them. What somebody has switched off stays so, and
+/// Puts the triggers on those of a table's family that have none, if the current role owns them. What somebody has switched off stays so, and
 /// like the lack of a trigger makes bypasses of searches.
 fn guard_new_members(schema: Oid, table: Oid) {
+    let is_written = |open: Table| !source::written(&open, schema).sources.is_empty();
+    if !Table::try_open(table).is_some_and(is_written) {
+        return;
+    }
     let function = source::trigger_function(schema);
     for member in inherits::family(table).members {
         let has_none = |relation: relation::Relation| relation.triggers.iter().all(|other| other.function != function);

@@ -128,18 +128,20 @@ impl ClockTable {
         true
     }
 
-    /// All rows as they are now, of one scope or of all.
-    pub fn rows(&self, scope: Option<i64>) -> Vec<(Row, Place)> {
-        let mut found = Vec::new();
-        let Some(mut scan) = Scan::begin(&self.0, &raw mut pg_sys::SnapshotSelfData) else { return found };
+    /// Hands every row as it is now, of one scope or of all, to `take`, until that is content.
+    pub fn each(&self, scope: Option<i64>, mut take: impl FnMut(Row, Place) -> bool) {
+        let Some(mut scan) = Scan::begin(&self.0, &raw mut pg_sys::SnapshotSelfData) else { return };
         match scope {
             Some(scope) => scan.seek(scope, None),
             None => scan.seek_first(),
         }
         while scan.next_entry().is_some() {
-            found.extend(scan.row());
+            if let Some((row, place)) = scan.row()
+                && !take(row, place)
+            {
+                break;
+            }
         }
-        found
     }
 
     /// Puts `row` in the place of the one that stands at `place`; `false` when another transaction has changed that one.

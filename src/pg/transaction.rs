@@ -1,7 +1,7 @@
 //! Owns what a backend must know of its own transaction: how it is isolated, and when it, or a part of it, ends.
 
 use pgrx::{pg_guard, pg_sys};
-use std::sync::OnceLock;
+use std::cell::RefCell;
 
 /// A (sub)transaction of this backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,23 +25,53 @@ pub enum End {
     Undone(Part),
 }
 
-static TELL: OnceLock<fn(End)> = OnceLock::new();
+/// What belongs to the (sub)transaction that it was added in, and goes with it when that is undone, or when the whole one ends.
+pub struct PerPart<T>(RefCell<Vec<(T, Part)>>);
 
-/// Has `tell` hear of every end from now on. It must not raise. The first call counts.
+impl<T> PerPart<T> {
+    pub const fn new() -> Self {
+        Self(RefCell::new(Vec::new()))
+    }
+
+    pub fn add(&self, what: T) {
+        let entry = (what, Part::current());
+        self.0.borrow_mut().push(entry);
+    }
+
+    pub fn find<R>(&self, read: impl FnMut(&T) -> Option<R>) -> Option<R> {
+        self.0.borrow().iter().map(|(what, _)| what).find_map(read)
+    }
+
+    /// To be told of every end. Nothing here raises, and nobody holds the list while PostgreSQL's code runs.
+    pub fn end(&self, end: End) {
+        let mut list = self.0.borrow_mut();
+        match end {
+            End::Whole => list.clear(),
+            End::Undone(part) => list.retain(|(_, of)| *of != part),
+            End::Merged { part, into } => list.iter_mut().filter(|(_, of)| *of == part).for_each(|(_, of)| *of = into),
+        }
+    }
+}
+
+thread_local! {
+    static TELL: RefCell<Vec<fn(End)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Has `tell` hear of every end from now on. It must not raise.
 pub fn at_end(tell: fn(End)) {
-    if TELL.set(tell).is_ok() {
+    let is_first = TELL.with_borrow(Vec::is_empty);
+    if is_first {
         // SAFETY: the functions live as long as the process.
         unsafe {
             pg_sys::RegisterXactCallback(Some(transaction_ended), std::ptr::null_mut());
             pg_sys::RegisterSubXactCallback(Some(part_ended), std::ptr::null_mut());
         }
     }
+    TELL.with_borrow_mut(|list| list.push(tell));
 }
 
 fn tell(end: End) {
-    if let Some(tell) = TELL.get() {
-        tell(end);
-    }
+    TELL.with_borrow(|list| list.iter().for_each(|tell| tell(end)));
 }
 
 #[pg_guard]

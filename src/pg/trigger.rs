@@ -75,6 +75,31 @@ pub fn command(call: &Call) -> Option<&'static str> {
     unsafe { CStr::from_ptr(pg_sys::GetCommandTagName((*data).tag)).to_str().ok() }
 }
 
+/// Whether that command may give a table relatives that it had not.
+pub fn makes_relatives(call: &Call) -> bool {
+    use pg_sys::AlterTableType::{AT_AddInherit, AT_AttachPartition};
+    let Some(data) = context(call, pg_sys::NodeTag::T_EventTriggerData) else { return false };
+    // SAFETY: the command's tree is valid during the call, and its nodes are what their tags say.
+    unsafe {
+        let tree = (*data.cast::<pg_sys::EventTriggerData>()).parsetree;
+        if tree.is_null() {
+            return false;
+        }
+        match (*tree).type_ {
+            pg_sys::NodeTag::T_CreateStmt | pg_sys::NodeTag::T_CreateForeignTableStmt => true,
+            pg_sys::NodeTag::T_AlterTableStmt => {
+                let list = (*tree.cast::<pg_sys::AlterTableStmt>()).cmds;
+                let count = if list.is_null() { 0 } else { (*list).length };
+                (0..count).any(|i| {
+                    let command = (*(*list).elements.add(i as usize)).ptr_value.cast::<pg_sys::AlterTableCmd>();
+                    [AT_AttachPartition, AT_AddInherit].contains(&(*command).subtype)
+                })
+            }
+            _ => false,
+        }
+    }
+}
+
 fn context(call: &Call, tag: pg_sys::NodeTag) -> Option<*mut pg_sys::Node> {
     // SAFETY: the call's context is null or a node.
     unsafe {
