@@ -3,7 +3,7 @@
 use harness::{Row, Session, Stand};
 
 use crate::scene::has;
-use crate::{NEAREST, QUERY, Scene, stand};
+use crate::{NEAREST, QUERY, Scene};
 
 /// Opens a cursor `c` that compares the search with the plain query.
 fn declare(scene: &Scene, session: &mut Session, kind: &str) {

@@ -81,7 +81,7 @@ fn freshness_is_altered_to_and_fro() {
 #[test]
 fn namespaces_of_a_partition_and_of_its_parent_share_triggers() {
     let database = stand().database();
-    let (scene, mut session) = Scene::made_by(
+    let (_, mut session) = Scene::made_by(
         &database,
         "CREATE TABLE docs (id int PRIMARY KEY, title text, n int, embedding VECTOR) PARTITION BY RANGE (id); \
          CREATE TABLE low PARTITION OF docs FOR VALUES FROM (0) TO (2000); \
