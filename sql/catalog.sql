@@ -19,6 +19,17 @@ CREATE TABLE @extschema@.vcache_namespace (
     PRIMARY KEY (is_pattern, prefix)
 );
 
+-- Written without the executor, so that nothing of it is published (src/pg/table_write.rs), and never applied from elsewhere.
+ALTER TABLE @extschema@.vcache_namespace REPLICA IDENTITY NOTHING;
+
+CREATE FUNCTION @extschema@.vcache_namespace_is_own() RETURNS trigger
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'vcache_namespace_is_own';
+
+CREATE TRIGGER vcache_is_own BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.vcache_namespace
+FOR EACH ROW EXECUTE FUNCTION @extschema@.vcache_namespace_is_own();
+ALTER TABLE @extschema@.vcache_namespace ENABLE ALWAYS TRIGGER vcache_is_own;
+
 -- A dump carries the namespaces whose source is there: it would write that of another as a number, which may be some other table's where
 -- the dump is restored.
 SELECT pg_catalog.pg_extension_config_dump(

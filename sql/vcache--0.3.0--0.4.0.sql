@@ -1,5 +1,16 @@
 -- From 0.3.0 to 0.4.0: freshness 'exact'. Namespaces stay what they are; vcache_alter_namespace makes them exact.
 
+-- Written without the executor, so that nothing of it is published (src/pg/table_write.rs), and never applied from elsewhere.
+ALTER TABLE @extschema@.vcache_namespace REPLICA IDENTITY NOTHING;
+
+CREATE FUNCTION @extschema@.vcache_namespace_is_own() RETURNS trigger
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'vcache_namespace_is_own';
+
+CREATE TRIGGER vcache_is_own BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.vcache_namespace
+FOR EACH ROW EXECUTE FUNCTION @extschema@.vcache_namespace_is_own();
+ALTER TABLE @extschema@.vcache_namespace ENABLE ALWAYS TRIGGER vcache_is_own;
+
 -- Entries of before have another format and are not met again.
 DROP TABLE @extschema@.vcache_secret;
 

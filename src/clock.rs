@@ -11,9 +11,10 @@
 //! No writer waits for another: a row that somebody else holds is left to him. Once in a transaction is enough. Rows beyond
 //! [`SLOTS`] are merged away by later writers, by deleting them along with an advance of their own.
 
+use crate::error::Error;
 use crate::pg::clock_table::{ClockTable, Row, Seen};
 use crate::pg::transaction::{self, PerPart};
-use crate::pg::{catalog, random, time};
+use crate::pg::{catalog, lock, random, time};
 use pgrx::pg_sys::Oid;
 use std::cell::Cell;
 use vcache_core::digest::digest;
@@ -63,7 +64,7 @@ pub fn advance(schema: Oid, scope: Scope) {
     if ADVANCED.with(|advanced| advanced.find(|other| (*other == scope).then_some(()))).is_some() {
         return;
     }
-    let Some(table) = ClockTable::open_to_write(table(schema)) else { return };
+    let Some(table) = ClockTable::open_to_write(table(schema)) else { Error::NotUpdated.raise() };
     let now = time::now();
     // What a serializable transaction writes to, it takes from nobody: two of them that change a source conflict on its rows alone.
     if transaction::is_serializable() || !replace_one(&table, scope, now) {
@@ -92,6 +93,23 @@ fn replace_one(table: &ClockTable, scope: Scope, now: i64) -> bool {
         !done || (row.changes % MERGE_EVERY == 0 && removed < MERGED)
     });
     done
+}
+
+/// Advances the database's clock; see [`nobody_changes_all`].
+pub fn advance_database(schema: Oid) {
+    lock::announce(secret(schema));
+    advance(schema, Scope::Database);
+}
+
+/// Whether every transaction whose token in the database's clock is seen has come to its very end: it holds a lock until then, and
+/// PostgreSQL releases locks only after all backends have been told of the changes of the catalogs.
+pub fn nobody_changes_all(schema: Oid) -> bool {
+    lock::is_nothing_announced(secret(schema))
+}
+
+/// A relation that nobody locks otherwise, except to read it once.
+fn secret(schema: Oid) -> Oid {
+    catalog::relation_in(schema, c"vcache_secret")
 }
 
 /// Takes away a clock that nobody reads any more.
@@ -126,11 +144,12 @@ pub fn read_latest(schema: Oid, scope: Scope) -> Option<u128> {
 }
 
 fn digest_of(schema: Oid, scopes: &[Scope], seen: Seen) -> Option<u128> {
-    let table = ClockTable::open(table(schema))?;
+    let table = ClockTable::open(table(schema));
     let mut bytes = Vec::with_capacity(scopes.len() * SLOTS * size_of::<i64>());
     for scope in scopes {
-        let whole = table.tokens(scope.number(), seen, MOST_VERSIONS, |token| bytes.extend(token.to_le_bytes()));
-        if !whole {
+        let take = |token: i64| bytes.extend(token.to_le_bytes());
+        // Before ALTER EXTENSION vcache UPDATE there is none, and nothing advances.
+        if table.as_ref().is_some_and(|table| !table.tokens(scope.number(), seen, MOST_VERSIONS, take)) {
             return None;
         }
         bytes.extend(scope.number().to_le_bytes());

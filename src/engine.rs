@@ -154,6 +154,7 @@ pub struct Statement {
     id_output: Oid,
     payload: usize,
     id_is_unique: bool,
+    is_partitioned: bool,
     plans: RefCell<Vec<KeptPlan>>,
 }
 
@@ -170,6 +171,7 @@ impl Statement {
         let class = catalog::class(source.oid());
         // The key of a table says nothing of the rows of those that inherit from it; that of a partitioned table does.
         let key_covers_all = class.as_ref().is_some_and(|class| class.kind == b'p' || !class.has_children);
+        let is_partitioned = class.as_ref().is_some_and(|class| class.kind == b'p');
         let table = class.map_or_else(String::new, |class| {
             format!("{}.{}", quoted(&catalog::schema_name(class.schema)), quoted(&class.name))
         });
@@ -192,8 +194,14 @@ impl Statement {
             id_output: catalog::output_function(id.kind),
             payload: payload.len(),
             id_is_unique: key_covers_all && catalog::primary_key_columns(source) == [id.number],
+            is_partitioned,
             plans: RefCell::default(),
         }
+    }
+
+    /// Whether its source is partitioned.
+    pub fn is_partitioned(&self) -> bool {
+        self.is_partitioned
     }
 
     /// Asks the engine for its nearest `k` rows and gives the first `most` of them: fewer when there are no more. Arguments:
@@ -201,12 +209,19 @@ impl Statement {
     ///
     /// An index that was built while rows changed may yield a row twice. It counts once, and when that leaves too few rows
     /// though there may be more, more are asked for.
-    pub fn run(&self, k: u32, most: usize, settings: &[(CString, CString)], arguments: &[pg_sys::Datum]) -> Answer {
+    pub fn run(
+        &self,
+        k: u32,
+        most: usize,
+        settings: &[(CString, CString)],
+        arguments: &[pg_sys::Datum],
+        may_keep: bool,
+    ) -> Answer {
         let connection = Connection::open();
         let identity = self.identity();
         let mut asked = k;
         loop {
-            let plan = self.plan(&connection, asked, identity);
+            let plan = self.plan(&connection, asked, identity, may_keep);
             let result = {
                 let temporarily = (!settings.is_empty()).then(Temporarily::new);
                 for (name, value) in settings {
@@ -234,14 +249,18 @@ impl Statement {
         }
     }
 
-    fn plan(&self, connection: &Connection, k: u32, identity: Identity) -> Rc<Plan> {
-        let kept = self.plans.borrow().iter().find(|kept| kept.of == (k, identity)).map(|kept| Rc::clone(&kept.plan));
+    /// The plan for so many rows; unless it may be kept, one that is made now.
+    fn plan(&self, connection: &Connection, k: u32, identity: Identity, may_keep: bool) -> Rc<Plan> {
+        let is_it = |kept: &&KeptPlan| may_keep && kept.of == (k, identity);
+        let kept = self.plans.borrow().iter().find(is_it).map(|kept| Rc::clone(&kept.plan));
         kept.unwrap_or_else(|| {
             let place = if identity == Identity::Place { ", s.tableoid, s.ctid" } else { "" };
             // The text holds no zero byte: names come from catalogs.
             let text = CString::new(format!("SELECT {}{place} {} {k}", self.columns, self.rest)).unwrap_or_default();
             let plan = Rc::new(connection.prepare(&text, &self.parameters));
-            self.plans.borrow_mut().push(KeptPlan { of: (k, identity), plan: Rc::clone(&plan) });
+            if may_keep {
+                self.plans.borrow_mut().push(KeptPlan { of: (k, identity), plan: Rc::clone(&plan) });
+            }
             plan
         })
     }

@@ -97,6 +97,10 @@ pub enum Error {
     /// A trigger's function was called by something else.
     NotATrigger,
     ClockIsNotRefreshed,
+    /// Another transaction has changed a registration since this one's snapshot.
+    Concurrently,
+    /// The library is newer than the extension's objects.
+    NotUpdated,
 }
 
 impl Error {
@@ -327,6 +331,16 @@ impl Error {
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "the clocks of vcache cannot be refreshed".into(),
                 "They are kept by the triggers on the sources.",
+            ),
+            Self::Concurrently => hint(
+                Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
+                "could not serialize access due to concurrent update".into(),
+                "Another transaction has changed the namespace: try again.",
+            ),
+            Self::NotUpdated => hint(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the extension vcache is of an older version than its library".into(),
+                "Run ALTER EXTENSION vcache UPDATE.",
             ),
             Self::Flush(Unfreed { why, forbidden, freed }) => {
                 let cure = if forbidden {

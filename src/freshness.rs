@@ -9,6 +9,7 @@ use crate::source::{self, Source, Unguarded};
 use pgrx::pg_sys::{Oid, panic::ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::cell::Cell;
+use std::time::{Duration, Instant};
 use vcache_core::codec::Version;
 use vcache_core::digest::digest;
 
@@ -41,6 +42,9 @@ pub fn version(definition: &Definition, schema: Oid) -> Result<Version, Bypass> 
         warn(why, &definition.name.to_string());
         return Err(Bypass::Triggers);
     }
+    if !source.is_seen() {
+        return Err(Bypass::Clock);
+    }
     let clock = clock::read(schema, &[Scope::Source(definition.source), registration]).ok_or(Bypass::Clock)?;
     Ok(Version { clock, shape: shape(&source, schema).ok_or(Bypass::Clock)? })
 }
@@ -61,7 +65,33 @@ fn shape(source: &Source, schema: Oid) -> Option<u128> {
         return Some(0);
     }
     let shared = clock::read_latest(schema, Scope::Database)?;
-    Some(digest(&[source.shape.to_le_bytes(), shared.to_le_bytes()].concat()))
+    is_settled(schema, shared).then(|| digest(&[source.shape.to_le_bytes(), shared.to_le_bytes()].concat()))
+}
+
+/// Whether this backend knows of the change of the catalogs that a token of the database's clock stands for. A commit shows the token
+/// first, and tells of the change a moment later.
+fn is_settled(schema: Oid, shared: u128) -> bool {
+    const MOMENT: Duration = Duration::from_secs(1);
+    thread_local! {
+        static SETTLED: Cell<Option<u128>> = const { Cell::new(None) };
+        static FIRST_SEEN: Cell<Option<(u128, Instant)>> = const { Cell::new(None) };
+    }
+    if SETTLED.get() == Some(shared) {
+        return true;
+    }
+    let is_told_of = if transaction::is_in_recovery() {
+        // There are no such locks on a standby: what has been seen for a while has been told of.
+        let first = FIRST_SEEN.get().filter(|(of, _)| *of == shared).map_or_else(Instant::now, |(_, since)| since);
+        FIRST_SEEN.set(Some((shared, first)));
+        first.elapsed() > MOMENT
+    } else {
+        clock::nobody_changes_all(schema)
+    };
+    if is_told_of {
+        transaction::accept_changes_of_catalogs();
+        SETTLED.set(Some(shared));
+    }
+    is_told_of
 }
 
 /// Once in a session, tells that searches are not answered from the cache though they were meant to be.

@@ -87,7 +87,7 @@ impl Bypass {
             Self::Serializable => "the transaction is serializable",
             Self::Replica => "session_replication_role is replica",
             Self::Triggers => "changes of the source may go unseen: vcache's triggers on it are not as they must be",
-            Self::Clock => "the source's clock has too many versions to read",
+            Self::Clock => "the snapshot is too old for the source's clock",
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::pg::function::{Call, Interval, sql_function};
 use crate::pg::result::Rows;
 use crate::pg::{catalog, random, snapshot, time, varlena};
 use crate::settings;
+use crate::source;
 use crate::stats::{self, Counter, Counters};
 use crate::tier::{Existing, Failure, Lookup, Store, redis};
 use crate::vector;
@@ -241,7 +242,10 @@ impl Query<'_> {
         let failed = CountedWhenDropped { counters: self.counters, counter: Counter::EngineErrors };
         let mut arguments = vec![varlena::vector_datum(&self.values, self.definition.engine.elements)];
         arguments.extend(self.tenant);
-        let answer = self.definition.statement.run(k, most, &self.definition.search_settings, &arguments);
+        let Definition { statement, search_settings, source: oid, .. } = &*self.definition;
+        // What was planned before the half of a DETACH that has happened would still be believed.
+        let may_keep = !statement.is_partitioned() || !source::of(*oid, self.schema).is_being_detached_from();
+        let answer = statement.run(k, most, search_settings, &arguments, may_keep);
         failed.disarm();
         answer
     }

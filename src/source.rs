@@ -10,8 +10,8 @@ use crate::namespace::Registry;
 use crate::pg::inherits::{self, Family, Link};
 use crate::pg::relation::{self, Relation, Trigger};
 use crate::pg::scan::{Table, View};
-use crate::pg::{catalog, invalidation, lock, nonce};
-use pgrx::pg_sys::Oid;
+use crate::pg::{catalog, invalidation, lock, nonce, snapshot};
+use pgrx::pg_sys::{Oid, TransactionId};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -90,9 +90,24 @@ pub struct Source {
     pub members: Vec<Oid>,
     /// A digest of all that decides an answer.
     pub shape: u128,
+    /// Who made the family what it is, and the triggers.
+    makers: Vec<TransactionId>,
     /// Why changes of the rows may go unseen, if they may.
     pub unguarded: Option<Unguarded>,
     generation: u64,
+}
+
+impl Source {
+    /// Whether a partition is being detached, or was left so half-way: a plan is then right for some snapshots only.
+    pub fn is_being_detached_from(&self) -> bool {
+        matches!(self.unguarded, Some(Unguarded::DetachPending(_)))
+    }
+
+    /// Whether the active snapshot sees the family as it is, and its triggers: what was written before they were made, it then
+    /// sees as well. What an older one sees of that, the clock does not tell.
+    pub fn is_seen(&self) -> bool {
+        snapshot::sees_all_of(&self.makers)
+    }
 }
 
 /// Why changes of a source's rows may go unseen.
@@ -141,12 +156,15 @@ pub fn of(source: Oid, schema: Oid) -> Rc<Source> {
         return kept;
     }
     let (family, generation) = watched_family(source);
-    let (shape, unguarded) = match describe(&family, trigger_function(schema)) {
+    let mut makers = Vec::new();
+    let (shape, unguarded) = match describe(&family, trigger_function(schema), &mut makers) {
         Ok(shape) => (shape, None),
         Err(unguarded) => (0, Some(unguarded)),
     };
+    makers.sort_unstable_by_key(|maker| maker.into_inner());
+    makers.dedup();
     let members = family.members;
-    let found = Rc::new(Source { members, shape, unguarded, generation });
+    let found = Rc::new(Source { members, shape, makers, unguarded, generation });
     keep(&SOURCES, source, &found);
     found
 }
@@ -169,8 +187,15 @@ pub fn trigger_function(schema: Oid) -> Oid {
     catalog::function_in(schema, c"vcache_source_changed")
 }
 
-fn describe(family: &Family, function: Oid) -> Result<u128, Unguarded> {
+fn describe(family: &Family, function: Oid, makers: &mut Vec<TransactionId>) -> Result<u128, Unguarded> {
     let mut bytes = Vec::new();
+    for &Link { child, parent, detach_pending, writer } in &family.links {
+        if detach_pending {
+            return Err(Unguarded::DetachPending(catalog::class(child).map_or_else(String::new, |class| class.name)));
+        }
+        makers.push(writer.1);
+        [child.to_u32(), parent.to_u32(), writer.0].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+    }
     for &member in &family.members {
         let name = || catalog::class(member).map_or_else(String::new, |class| class.name);
         // What holds the rows is locked by the plain query as well. What they may be written by is not: nobody waits for it.
@@ -188,13 +213,7 @@ fn describe(family: &Family, function: Oid) -> Result<u128, Unguarded> {
         if !missing(&relation, function).is_empty() {
             return Err(Unguarded::Triggers(name()));
         }
-        relation::describe(&table, &mut bytes);
-    }
-    for &Link { child, parent, detach_pending, writer } in &family.links {
-        if detach_pending {
-            return Err(Unguarded::DetachPending(catalog::class(child).map_or_else(String::new, |class| class.name)));
-        }
-        [child.to_u32(), parent.to_u32(), writer].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+        relation::describe(&table, &mut bytes, makers);
     }
     Ok(digest(&bytes))
 }
@@ -203,8 +222,11 @@ fn describe(family: &Family, function: Oid) -> Result<u128, Unguarded> {
 pub struct Written {
     /// The sources with exact freshness whose rows it may change.
     pub sources: Vec<Oid>,
-    /// The columns of the table that their namespaces read; `None` where that says nothing: the table has relatives.
+    /// The columns of the table that their namespaces read; `None` where that says nothing, because a trigger may change others on
+    /// a row's way.
     pub read_columns: Option<Vec<i16>>,
+    /// Whether PostgreSQL's count of the table's changed rows is that of all rows a statement may change.
+    pub is_counted: bool,
     generation: u64,
 }
 
@@ -224,7 +246,9 @@ pub fn written(table: &Table, schema: Oid) -> Rc<Written> {
     let mut sources: Vec<Oid> = concerned.iter().map(|registration| registration.source).collect();
     sources.sort_unstable_by_key(|oid| oid.to_u32());
     sources.dedup();
-    let read_columns = (family.members.len() == 1 && !relation::rewrites_updates(table)).then(|| {
+    let is_simple = |of: &Oid| Table::try_open(*of).is_some_and(|open| !relation::changes_rows_on_their_way(&open));
+    let is_counted = family.descendants.len() == 1 && relation::is_heap(table);
+    let read_columns = family.descendants.iter().all(is_simple).then(|| {
         let columns = catalog::columns(table);
         columns
             .iter()
@@ -232,7 +256,7 @@ pub fn written(table: &Table, schema: Oid) -> Rc<Written> {
             .map(|column| column.number)
             .collect()
     });
-    let found = Rc::new(Written { sources, read_columns, generation });
+    let found = Rc::new(Written { sources, read_columns, is_counted, generation });
     keep(&WRITTEN, oid, &found);
     found
 }

@@ -29,8 +29,7 @@ fn source_changed(call: &Call) -> Datum {
     if written.sources.is_empty() {
         return trigger::nothing();
     }
-    // Rows are counted where they are: not in the parents that a statement names.
-    let counted = written.read_columns.is_some();
+    let counted = written.is_counted;
     if fired.is_before() {
         mark::set(table.oid(), || counted.then(|| relation::changes(fired.relation(), true)).flatten());
     } else if fired.is_for_row() || has_changed(&fired, &written, counted) {
@@ -108,7 +107,7 @@ fn is_of_functions(command: &str) -> bool {
 /// Forgets, at commit, what is cached for every source.
 fn change_all(schema: Oid) {
     mark::set(pg_sys::InvalidOid, || None);
-    clock::advance(schema, Scope::Database);
+    clock::advance_database(schema);
 }
 
 /// The tables that the current command has made or altered.
@@ -163,8 +162,13 @@ fn guard_new_members(schema: Oid, table: Oid) {
 /// Puts the triggers on every member of a source's family, and keeps writers away until the transaction ends: from then on they know
 /// of the registration.
 pub fn guard(schema: Oid, source: Oid) {
+    if source::trigger_function(schema) == pg_sys::InvalidOid {
+        Error::NotUpdated.raise();
+    }
     for member in inherits::family(source).members {
         lock::exclude_writers(member);
+        // This transaction's snapshot may be older than what others wrote before there were triggers.
+        mark::set(member, || None);
         install(schema, member);
         lock::tell_of_change(member);
     }

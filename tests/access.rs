@@ -219,7 +219,8 @@ fn under_row_level_security_a_role_sees_its_own_rows_and_nothing_is_cached() {
     for session in [&mut owner, &mut database.session_as(&auditor)] {
         assert_eq!(source.assert_search(session, "docs", "[1,2,3]", 20).len(), 20);
     }
-    assert_eq!(database.stats("docs").outcomes(), (hits + 2, misses, bypasses + 4));
+    // To put a table under row-level security is to alter it.
+    assert_eq!(database.stats("docs").outcomes(), (hits + 1, misses + 1, bypasses + 4));
 
     // SET ROLE to who is under it, and the policy that goes away.
     owner.run(&format!("SET ROLE {alice}"));

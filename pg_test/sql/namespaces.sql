@@ -37,7 +37,6 @@ SELECT vcache_create_namespace('x', 'docs', 'embedding', metric => 'l1');
 SELECT vcache_create_namespace('x', 'docs', 'embedding', metric => 'l2', id_column => 'nothing');
 SELECT vcache_create_namespace('x', 'docs', 'embedding', metric => 'l2', payload_columns => '{title,nothing}');
 SELECT vcache_create_namespace('x', 'docs', 'embedding', metric => 'l2', namespace_column => 'nothing');
-SELECT vcache_create_namespace('x', 'docs', 'embedding', metric => 'l2', freshness => 'exact');
 SELECT vcache_create_namespace('x', 'docs', 'embedding', metric => 'l2', freshness => 'fresh');
 SELECT vcache_create_namespace('x', 'docs', 'embedding', metric => 'l2', fetch_k => 0);
 SELECT vcache_create_namespace('x', 'docs', 'embedding', metric => 'l2', search_settings => '{"role": "postgres"}');

@@ -335,6 +335,13 @@ impl Registry {
         scan::last(&self.table, scan::primary_key(&self.table), &conditions, Registration::read).flatten()
     }
 
+    /// Where the row of exactly this name stands.
+    fn place(&self, name: &Name) -> Option<u64> {
+        let conditions =
+            [Condition::BoolIs(column::IS_PATTERN, name.is_pattern), Condition::TextIs(column::PREFIX, &name.prefix)];
+        scan::last(&self.table, scan::primary_key(&self.table), &conditions, |row| row.version.0)
+    }
+
     /// Every registration.
     pub fn all(&self, view: View) -> Vec<Registration> {
         scan::all(&self.table, usize::MAX, view, Registration::read).into_iter().flatten().collect()

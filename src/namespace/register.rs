@@ -3,7 +3,7 @@
 //! Whoever owns the source owns the namespace: the functions may be called by all and check that inside. The registry itself
 //! belongs to the extension's owner, as whom the row is written.
 
-use super::row::{check_owner, write};
+use super::row::{check_owner, delete, insert, take_turns};
 use super::{Definition, EXACT, Name, Registration, Registry, TTL};
 use crate::clock::{self, Scope};
 use crate::engine::{self, Engine};
@@ -95,13 +95,7 @@ fn try_create(call: &Call) -> Result<(), Error> {
         name,
     };
     check(&registration, &source, &class)?;
-    write(
-        &registry,
-        "INSERT INTO {table} (is_pattern, prefix, revision, source, vector_column, id_column, metric, payload_columns, \
-         namespace_column, freshness, ttl, fetch_k, search_settings) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-        &registration,
-    );
+    insert(&registry, &registration);
     // What is open cannot be given triggers.
     drop(source);
     if registration.is_exact() {
@@ -120,11 +114,7 @@ fn try_alter(call: &Call) -> Result<(), Error> {
     let registration = registry.get(&name).ok_or_else(|| unknown(&name, &registry))?;
     open_source(registration.source, &name)?;
     // Every column is written again below: another's change that is under way is waited for, and read.
-    write(
-        &registry,
-        "SELECT FROM {table} WHERE is_pattern OPERATOR(pg_catalog.=) $1 AND prefix OPERATOR(pg_catalog.=) $2 FOR UPDATE",
-        &registration,
-    );
+    take_turns(&registry);
     let _newer = Newer::with_own_writes();
     let mut registration = registry.get(&name).ok_or_else(|| unknown(&name, &registry))?;
     let before = registration.clone();
@@ -141,13 +131,8 @@ fn try_alter(call: &Call) -> Result<(), Error> {
     drop(connection);
     registration.revision = random::bits();
     check(&registration, &source, &class)?;
-    write(
-        &registry,
-        "UPDATE {table} SET revision = $3, source = $4, vector_column = $5, id_column = $6, metric = $7, \
-         payload_columns = $8, namespace_column = $9, freshness = $10, ttl = $11, fetch_k = $12, search_settings = $13 \
-         WHERE is_pattern OPERATOR(pg_catalog.=) $1 AND prefix OPERATOR(pg_catalog.=) $2",
-        &registration,
-    );
+    delete(&registry, &name)?;
+    insert(&registry, &registration);
     drop(source);
     clock::forget(call.schema(), Scope::Registration(before.revision));
     if registration.is_exact() {
@@ -172,11 +157,9 @@ fn try_drop(call: &Call) -> Result<(), Error> {
     if let Some(class) = catalog::class(registration.source) {
         check_owner(registration.source, &class);
     }
-    write(
-        &registry,
-        "DELETE FROM {table} WHERE is_pattern OPERATOR(pg_catalog.=) $1 AND prefix OPERATOR(pg_catalog.=) $2",
-        &registration,
-    );
+    take_turns(&registry);
+    let _newer = Newer::with_own_writes();
+    delete(&registry, &name)?;
     clock::forget(call.schema(), Scope::Registration(registration.revision));
     if registration.is_exact() {
         triggers::release(call.schema(), registration.source);

@@ -1,11 +1,14 @@
-//! Owns writing the registry: who may, and the row itself, which belongs to the extension's owner.
+//! Owns writing the registry: who may, and the rows themselves.
 
-use super::{Registration, Registry};
-use crate::pg::catalog::{self, Class};
-use crate::pg::spi::Connection;
-use crate::pg::{access, array, varlena};
+use super::{Name, Registration, Registry};
+use crate::error::Error;
+use crate::pg::catalog::Class;
+use crate::pg::function::{Call, interval_datum, sql_function};
+use crate::pg::{access, array, table_write, trigger, varlena};
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::ffi::CString;
+
+sql_function!(vcache_namespace_is_own, pg_finfo_vcache_namespace_is_own, is_own);
 
 /// Raises PostgreSQL's own error unless the current role owns the source.
 pub fn check_owner(oid: Oid, class: &Class) {
@@ -13,33 +16,45 @@ pub fn check_owner(oid: Oid, class: &Class) {
     access::check_owner(oid, class.kind as std::ffi::c_char, &name);
 }
 
-/// Runs a statement over the registry; its parameters are a registration's columns, in the order of the table's.
-pub fn write(registry: &Registry, statement: &str, registration: &Registration) {
-    let class = catalog::class(registry.table.oid());
-    let table = class.map_or_else(String::new, |class| {
-        format!("{}.{}", catalog::quoted(&catalog::schema_name(class.schema)), catalog::quoted(&class.name))
-    });
-    let statement = CString::new(statement.replace("{table}", &table)).unwrap_or_default();
-    let text = |value: &str| (pg_sys::TEXTOID, Some(varlena::text_datum(value)));
-    let name = |value: Option<&str>| (pg_sys::NAMEOID, value.map(varlena::name_datum));
+/// Waits for others that change registrations, until they have committed.
+pub fn take_turns(registry: &Registry) {
+    table_write::take_turns(&registry.table);
+}
+
+pub fn insert(registry: &Registry, registration: &Registration) {
     let names = registration.payload_columns.as_deref().map(|names| array::texts_datum(names, pg_sys::NAMEOID));
     let settings = registration.search_settings.as_deref().map(|list| array::texts_datum(list, pg_sys::TEXTOID));
-    let arguments = [
-        (pg_sys::BOOLOID, Some(registration.name.is_pattern.into())),
-        text(&registration.name.prefix),
-        (pg_sys::INT8OID, Some(registration.revision.into())),
-        (pg_sys::REGCLASSOID, Some(registration.source.into())),
-        name(Some(&registration.vector_column)),
-        name(Some(&registration.id_column)),
-        text(&registration.metric),
-        (pg_sys::NAMEARRAYOID, names),
-        name(registration.namespace_column.as_deref()),
-        text(&registration.freshness),
-        (pg_sys::INTERVALOID, registration.ttl.map(crate::pg::function::interval_datum)),
-        (pg_sys::INT4OID, registration.fetch_k.map(Datum::from)),
-        (pg_sys::TEXTARRAYOID, settings),
-    ];
-    access::as_table_owner(registry.table.oid(), || {
-        Connection::open().write(&statement, &arguments);
-    });
+    table_write::insert(
+        &registry.table,
+        &[
+            Some(registration.name.is_pattern.into()),
+            Some(varlena::text_datum(&registration.name.prefix)),
+            Some(registration.revision.into()),
+            Some(registration.source.into()),
+            Some(varlena::name_datum(&registration.vector_column)),
+            Some(varlena::name_datum(&registration.id_column)),
+            Some(varlena::text_datum(&registration.metric)),
+            names,
+            registration.namespace_column.as_deref().map(varlena::name_datum),
+            Some(varlena::text_datum(&registration.freshness)),
+            registration.ttl.map(interval_datum),
+            registration.fetch_k.map(Datum::from),
+            settings,
+        ],
+    );
+}
+
+/// # Errors
+/// [`Error::Concurrently`], where this transaction's one snapshot is older than another's change.
+pub fn delete(registry: &Registry, name: &Name) -> Result<(), Error> {
+    let place = registry.place(name);
+    match place.is_some_and(|place| table_write::delete(&registry.table, place)) {
+        true => Ok(()),
+        false => Err(Error::Concurrently),
+    }
+}
+
+/// On the registry, before each row: what logical replication brings of another server's registry is not this one's.
+fn is_own(call: &Call) -> Datum {
+    trigger::row_unless_replicated(call).unwrap_or_else(|| Error::NotATrigger.raise())
 }

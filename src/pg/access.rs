@@ -70,23 +70,3 @@ pub fn check_owner(oid: pg_sys::Oid, kind: std::ffi::c_char, name: &std::ffi::CS
         }
     }
 }
-
-/// Runs `work` as the owner of one of vcache's own tables, as PostgreSQL's foreign keys do with theirs. An ERROR within
-/// needs no clean-up: the end of the (sub)transaction sets the role back.
-pub fn as_table_owner<T>(table: pg_sys::Oid, work: impl FnOnce() -> T) -> T {
-    let (mut role, mut context) = (pg_sys::InvalidOid, 0);
-    // SAFETY: reads and sets the current role; the tuple is released.
-    unsafe {
-        let owner = owner(table);
-        pg_sys::GetUserIdAndSecContext(&mut role, &mut context);
-        pg_sys::SetUserIdAndSecContext(owner, context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
-    }
-    let result = work();
-    // SAFETY: as above.
-    unsafe { pg_sys::SetUserIdAndSecContext(role, context) };
-    result
-}
-
-fn owner(table: pg_sys::Oid) -> pg_sys::Oid {
-    super::catalog::class(table).map_or(pg_sys::InvalidOid, |class| class.owner)
-}

@@ -10,7 +10,6 @@ use std::ffi::{CStr, CString};
 pub struct Class {
     pub name: String,
     pub schema: pg_sys::Oid,
-    pub owner: pg_sys::Oid,
     pub kind: u8,
     pub persistence: u8,
     /// Whether other tables may inherit from it.
@@ -59,7 +58,6 @@ pub fn class(oid: pg_sys::Oid) -> Option<Class> {
         cached(pg_sys::SysCacheIdentifier::RELOID as i32, oid.into(), |row: &pg_sys::FormData_pg_class| Class {
             name: name_of(&row.relname),
             schema: row.relnamespace,
-            owner: row.relowner,
             kind: row.relkind as u8,
             persistence: row.relpersistence as u8,
             has_children: row.relhassubclass,

@@ -19,8 +19,8 @@ pub struct Link {
     pub parent: Oid,
     /// A DETACH CONCURRENTLY is under way, or was given up half-way.
     pub detach_pending: bool,
-    /// The transaction that wrote this.
-    pub writer: u32,
+    /// The transaction that wrote this, as it stands in the row, and as it is.
+    pub writer: (u32, pg_sys::TransactionId),
 }
 
 /// The tables whose rows may be those of a table, or may be written by way of it: what inherits from it, and what any of those
@@ -42,7 +42,7 @@ pub fn family(table: Oid) -> Family {
         let links = scan::each(&catalog, Oid::from(index), &[Condition::OidIs(column, table)], View::Latest, |row| {
             let oid = |column| row.get(column).map(|datum| Oid::from(datum.value() as u32));
             let detach_pending = row.get(DETACH_PENDING).is_some_and(|datum| datum.value() & 1 == 1);
-            Some(Link { child: oid(CHILD)?, parent: oid(PARENT)?, detach_pending, writer: row.version.1 })
+            Some(Link { child: oid(CHILD)?, parent: oid(PARENT)?, detach_pending, writer: (row.version.1, row.writer) })
         });
         links.into_iter().flatten().collect()
     };
@@ -67,10 +67,11 @@ pub fn family(table: Oid) -> Family {
     Family { members, descendants, links }
 }
 
-/// The transaction that wrote a trigger's row in the catalogs.
-pub fn trigger_writer(trigger: Oid) -> u32 {
+/// The transaction that wrote a trigger's row in the catalogs, as it stands there, and as it is.
+pub fn trigger_writer(trigger: Oid) -> (u32, pg_sys::TransactionId) {
     let catalog = Table::open(pg_sys::TriggerRelationId);
     let condition = Condition::OidIs(pg_sys::Anum_pg_trigger_oid as i16, trigger);
     let index = Oid::from(pg_sys::TriggerOidIndexId);
-    scan::each(&catalog, index, &[condition], View::Latest, |row| row.version.1).first().copied().unwrap_or_default()
+    let writers = scan::each(&catalog, index, &[condition], View::Latest, |row| (row.version.1, row.writer));
+    writers.first().copied().unwrap_or((0, pg_sys::InvalidTransactionId))
 }

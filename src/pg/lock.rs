@@ -23,3 +23,22 @@ pub fn tell_of_change(table: Oid) {
         }
     }
 }
+
+/// Holds a lock until the very end of the transaction. It does not wait for others that do the same.
+pub fn announce(relation: Oid) {
+    // SAFETY: as above.
+    unsafe { pg_sys::LockRelationOid(relation, pg_sys::RowExclusiveLock as pg_sys::LOCKMODE) };
+}
+
+/// Whether no other transaction holds the lock of [`announce`]. It does not wait.
+pub fn is_nothing_announced(relation: Oid) -> bool {
+    let mode = pg_sys::ShareLock as pg_sys::LOCKMODE;
+    // SAFETY: the lock is released at once.
+    unsafe {
+        let is_free = pg_sys::ConditionalLockRelationOid(relation, mode);
+        if is_free {
+            pg_sys::UnlockRelationOid(relation, mode);
+        }
+        is_free
+    }
+}

@@ -25,6 +25,7 @@ pub mod scan;
 pub mod shmem;
 pub mod snapshot;
 pub mod spi;
+pub mod table_write;
 pub mod time;
 pub mod transaction;
 pub mod trigger;

@@ -60,17 +60,23 @@ fn triggers(table: &Table) -> Vec<Trigger> {
     }
 }
 
-/// Whether a row that is updated may be changed by a trigger on its way.
-pub fn rewrites_updates(table: &Table) -> bool {
+/// Whether a row that is updated, or moved to another partition, may be changed by a trigger on its way.
+pub fn changes_rows_on_their_way(table: &Table) -> bool {
     // SAFETY: the relation is open.
     unsafe {
         let descriptor = (*table.relation()).trigdesc;
-        !descriptor.is_null() && (*descriptor).trig_update_before_row
+        !descriptor.is_null() && ((*descriptor).trig_update_before_row || (*descriptor).trig_insert_before_row)
     }
 }
 
-/// Adds to `bytes` what an answer depends on and a snapshot does not show.
-pub fn describe(table: &Table, bytes: &mut Vec<u8>) {
+/// Whether its rows are PostgreSQL's own heap's, which counts changes.
+pub fn is_heap(table: &Table) -> bool {
+    // SAFETY: the relation is open.
+    unsafe { (*(*table.relation()).rd_rel).relam == pg_sys::HEAP_TABLE_AM_OID }
+}
+
+/// Adds to `bytes` what an answer depends on and a snapshot does not show, and to `writers` who made the triggers.
+pub fn describe(table: &Table, bytes: &mut Vec<u8>, writers: &mut Vec<pg_sys::TransactionId>) {
     let mut number = |number: u32| bytes.extend(number.to_le_bytes());
     // SAFETY: the relation is open, its descriptor has natts attributes, and its list holds OIDs.
     unsafe {
@@ -101,7 +107,9 @@ pub fn describe(table: &Table, bytes: &mut Vec<u8>) {
     for trigger in triggers(table) {
         bytes.extend(trigger.oid.to_u32().to_le_bytes());
         // Switched off and on again, within one transaction even, it is another row.
-        bytes.extend(inherits::trigger_writer(trigger.oid).to_le_bytes());
+        let (raw, writer) = inherits::trigger_writer(trigger.oid);
+        bytes.extend(raw.to_le_bytes());
+        writers.push(writer);
     }
     // SAFETY: as above; names are what the statement calls the columns by.
     for column in super::catalog::columns(table) {

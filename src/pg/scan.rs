@@ -94,6 +94,8 @@ pub struct Tuple {
     values: Vec<Option<pg_sys::Datum>>,
     /// Where the version stands and which transaction wrote it: together they name a version of a row.
     pub version: (u64, u32),
+    /// The transaction that wrote it; frozen, it is everybody's past.
+    pub writer: pg_sys::TransactionId,
 }
 
 impl Tuple {
@@ -209,7 +211,11 @@ unsafe fn deform(table: &Table, tuple: pg_sys::HeapTuple) -> Tuple {
         let values = values.into_iter().zip(nulls).map(|(value, null)| (!null).then_some(value)).collect();
         let at = (*tuple).t_self;
         let block = (u64::from(at.ip_blkid.bi_hi) << 16) | u64::from(at.ip_blkid.bi_lo);
-        let writer = (*(*tuple).t_data).t_choice.t_heap.t_xmin;
-        Tuple { values, version: ((block << 16) | u64::from(at.ip_posid), writer.into_inner()) }
+        let header = (*tuple).t_data;
+        let raw = (*header).t_choice.t_heap.t_xmin;
+        let frozen = (pg_sys::HEAP_XMIN_COMMITTED | pg_sys::HEAP_XMIN_INVALID) as u16;
+        let is_frozen = (*header).t_infomask & frozen == frozen;
+        let writer = if is_frozen { pg_sys::FrozenTransactionId } else { raw };
+        Tuple { values, version: ((block << 16) | u64::from(at.ip_posid), raw.into_inner()), writer }
     }
 }

@@ -39,6 +39,18 @@ pub fn is_outdated_for(oid: pg_sys::Oid) -> bool {
     all.into_iter().any(differs)
 }
 
+/// Whether the active snapshot sees what these transactions have done, all of which have committed or are this one.
+pub fn sees_all_of(transactions: &[pg_sys::TransactionId]) -> bool {
+    // SAFETY: there is a snapshot while a function runs; its kind is that of transactions.
+    unsafe {
+        let snapshot = pg_sys::GetActiveSnapshot();
+        transactions.iter().all(|of| {
+            let is_past = pg_sys::TransactionIdPrecedes(*of, (*snapshot).xmin);
+            is_past || pg_sys::TransactionIdIsCurrentTransactionId(*of) || !pg_sys::XidInMVCCSnapshot(*of, snapshot)
+        })
+    }
+}
+
 /// A newer snapshot than the active one, active until this is dropped. An ERROR in between needs no clean-up: the abort takes it away.
 pub struct Newer(());
 

@@ -107,6 +107,11 @@ pub fn is_replica() -> bool {
     unsafe { pg_sys::SessionReplicationRole == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32 }
 }
 
+pub fn is_in_recovery() -> bool {
+    // SAFETY: reads shared memory.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
 /// Sees what other backends have changed in the catalogs, up to now: PostgreSQL does so by itself only where it takes a lock that it
 /// does not hold yet.
 pub fn accept_changes_of_catalogs() {

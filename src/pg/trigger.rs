@@ -108,6 +108,20 @@ fn context(call: &Call, tag: pg_sys::NodeTag) -> Option<*mut pg_sys::Node> {
     }
 }
 
+/// The row that a trigger fires before, as it is, or none where a worker of logical replication applies it: then nothing happens to it.
+/// `None` when no trigger called.
+pub fn row_unless_replicated(call: &Call) -> Option<Datum> {
+    let fired = Fired::of(call)?;
+    // SAFETY: a trigger that fires before a row is given it.
+    unsafe {
+        if pg_sys::IsLogicalWorker() {
+            return Some(nothing());
+        }
+        let data = &*fired.data;
+        Some(Datum::from(if fired.event() == Event::Update { data.tg_newtuple } else { data.tg_trigtuple }))
+    }
+}
+
 /// What a trigger's function gives back: no row.
 pub fn nothing() -> Datum {
     Datum::null()

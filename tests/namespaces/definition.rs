@@ -114,7 +114,6 @@ fn what_is_no_definition_is_refused() {
         ("'n', 'docs', 'embedding', metric => 'l2', id_column => 'nothing'", "42703", &["nothing"]),
         ("'n', 'docs', 'embedding', metric => 'l2', payload_columns => '{title,nothing}'", "42703", &["nothing"]),
         ("'n', 'docs', 'embedding', metric => 'l2', namespace_column => 'nothing'", "42703", &["nothing"]),
-        ("'n', 'docs', 'embedding', metric => 'l2', freshness => 'exact'", "", &["exact"]),
         ("'n', 'docs', 'embedding', metric => 'l2', freshness => 'sometimes'", "22023", &["sometimes"]),
         ("'n', 'docs', 'embedding', metric => 'l2', fetch_k => 0", "22023", &["fetch_k"]),
         ("'n', 'docs', 'embedding', metric => 'l2', fetch_k => -5", "22023", &["fetch_k"]),
@@ -186,7 +185,7 @@ fn the_view_says_what_is_registered() {
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(rows[0][..6], [some("bare"), some("library.books"), some("v"), some("isbn"), some("cosine"), None]);
     assert_eq!(rows[0][6], None);
-    assert_eq!(rows[0][8..], [some("ttl"), None, None, None]);
+    assert_eq!(rows[0][8..], [some("exact"), None, None, None]);
     assert_eq!(
         rows[1][..7],
         [

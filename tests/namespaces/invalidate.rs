@@ -58,6 +58,8 @@ fn it_takes_effect_at_commit_and_a_rollback_undoes_it() {
 fn new_data_is_seen_after_it() {
     let database = stand().database();
     let (mut session, source) = prepared(&database);
+    session.run("SELECT vcache_alter_namespace('one', '{\"freshness\": \"ttl\"}')");
+    session.search("one", "[1,2,3]", 1);
     session.run("INSERT INTO docs VALUES (1000, 'new', 1, '[1,2,3]')");
     // Freshness 'ttl': the old answer stands until it is forgotten.
     assert_ne!(session.search("one", "[1,2,3]", 1)[0].id, "1000");

@@ -38,7 +38,7 @@ fn a_rolled_back_drop_or_alter_changes_nothing() {
     let database = stand().database();
     let (mut session, mut other) = (database.session(), database.session());
     let source = Source::docs(&mut session, 30, 3);
-    source.register(&mut session, "docs", "");
+    source.register(&mut session, "docs", "freshness => 'ttl'");
     source.assert_search(&mut session, "docs", "[1,2,3]", 5);
     session.run("BEGIN; SELECT vcache_drop_namespace('docs')");
     session.run("SAVEPOINT s");

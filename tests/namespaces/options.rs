@@ -51,7 +51,7 @@ fn what_is_no_option_is_refused_and_changes_nothing() {
         (r#"'{"ttl": "soon"}'"#, "22"),
         (r#"'{"ttl": "-1 hour"}'"#, "22"),
         (r#"'{"ttl": "2 hours", "payload_columns": ["nothing"]}'"#, "42703"),
-        (r#"'{"ttl": "2 hours", "freshness": "exact"}'"#, ""),
+        (r#"'{"ttl": "2 hours", "freshness": "sometimes"}'"#, ""),
         (r#"'{"ttl": "2 hours", "search_settings": {"work_mem": "1GB"}}'"#, ""),
         ("'[]'", "22"),
         ("'\"ttl\"'", "22"),

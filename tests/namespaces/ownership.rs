@@ -83,28 +83,6 @@ fn names_that_a_pattern_covers_are_for_its_owner() {
 }
 
 #[test]
-fn what_runs_as_the_registrys_owner_cannot_become_another_role() {
-    let database = stand().database();
-    let role = database.role("role", "");
-    let mut session = database.session();
-    let source = Source::docs(&mut session, 30, 3);
-    source.register(&mut session, "docs", "");
-    // Such as a trigger that a superuser has put on the registry.
-    session.run(&format!(
-        "CREATE FUNCTION become() RETURNS trigger LANGUAGE plpgsql AS $$
-         BEGIN
-             PERFORM set_config('role', '{role}', false);
-             RETURN NEW;
-         END $$;
-         CREATE TRIGGER become BEFORE UPDATE ON vcache_namespace FOR EACH ROW EXECUTE FUNCTION become()"
-    ));
-    for change in [ALTER, "SELECT vcache_invalidate('docs')"] {
-        session.fails(change).assert("42501", &["role"]);
-        assert_eq!(session.value("SELECT current_user || current_setting('role')"), "postgresnone");
-    }
-}
-
-#[test]
 fn the_registry_is_written_through_its_functions_alone() {
     let database = stand().database();
     let role = database.role("role", "");

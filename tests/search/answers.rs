@@ -260,7 +260,7 @@ fn rows_of_a_partition_that_have_no_place_are_all_different() {
         file.display()
     ));
     source.table = "docs".to_owned();
-    source.register(&mut session, "docs", "id_column => 'id'");
+    source.register(&mut session, "docs", "id_column => 'id', freshness => 'ttl'");
     for _ in 0..2 {
         assert_eq!(source.assert_search(&mut session, "docs", &source.query(4), 100).len(), 100);
     }

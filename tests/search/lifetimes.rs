@@ -115,7 +115,7 @@ fn a_hit_may_be_as_old_as_its_ttl() {
     let database = stand.database();
     let mut session = database.session();
     let source = Source::docs(&mut session, 20, 3);
-    source.register(&mut session, "docs", "");
+    source.register(&mut session, "docs", "freshness => 'ttl'");
     let old = session.search("docs", "[1,2,3]", 5);
     database.session().run("DELETE FROM docs");
     assert_eq!(session.search("docs", "[1,2,3]", 5), old);

@@ -8,7 +8,7 @@ use crate::stand;
 fn prepared(database: &Database) -> (Session, Source) {
     let mut session = database.session();
     let source = Source::docs(&mut session, 50, 3);
-    source.register(&mut session, "docs", "");
+    source.register(&mut session, "docs", "freshness => 'ttl'");
     (session, source)
 }
 

@@ -10,7 +10,7 @@ const NEAREST: &str = "INSERT INTO docs VALUES (1000, 'nearest', 0, '[9,9,9]')";
 fn prepared(database: &Database) -> (Session, Source) {
     let mut session = database.session();
     let source = Source::docs(&mut session, 50, 3);
-    source.register(&mut session, "docs", "");
+    source.register(&mut session, "docs", "freshness => 'ttl'");
     (session, source)
 }
 
