@@ -1,4 +1,4 @@
-//! Dump and restore: the namespaces and the triggers come back, the clocks and the secret do not.
+//! Dump and restore, and pg_upgrade: the namespaces and the triggers come back, the clocks and the secret do not.
 
 use harness::{Database, Session, Source, Stand};
 
@@ -204,4 +204,29 @@ fn a_copy_of_a_database_is_another() {
     let mut session = database.session();
     let here = Scene::of(docs(), database.session());
     assert!(!has(&here.hit(&mut session), "1000"));
+}
+
+#[test]
+fn pg_upgrade() {
+    let stand = Stand::start();
+    stand.server.connect("postgres", "postgres").run("CREATE DATABASE kept TEMPLATE template0");
+    let database = stand.server.database_named("kept");
+    let engine = stand.server.engine().extension();
+    database.session().run(&format!("CREATE EXTENSION {engine}; CREATE EXTENSION vcache"));
+    let (scene, mut session) = prepared(&database);
+    session.run(NEAREST);
+    session.run("DELETE FROM docs WHERE id = 1000");
+    scene.warm(&mut session);
+    let (namespaces, triggers) = (session.value(NAMESPACES), session.value(TRIGGERS));
+    drop(session);
+    let upgraded = stand.server.upgraded();
+    let database = upgraded.database_named(database.name());
+    let mut session = database.session();
+    assert_eq!(session.value(NAMESPACES), namespaces);
+    assert_eq!(session.value(TRIGGERS), triggers);
+    assert_eq!(
+        session.number("SELECT count(*) FROM pg_event_trigger WHERE evtname LIKE 'vcache%' AND evtenabled = 'A'"),
+        1
+    );
+    assert_works(&database);
 }

@@ -200,7 +200,7 @@ fn many_writes_leave_few_slots() {
             });
         }
     });
-    scene.stale(&mut reader);
+    scene.miss(&mut reader);
     let mut writer = database.session();
     for round in 0..50 {
         writer.run(&format!("UPDATE docs SET title = '{round}' WHERE id = 1"));
