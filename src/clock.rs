@@ -17,6 +17,7 @@ use crate::pg::transaction::{self, PerPart};
 use crate::pg::{catalog, lock, random, time};
 use pgrx::pg_sys::Oid;
 use std::cell::Cell;
+use std::time::{Duration, Instant};
 use vcache_core::digest::digest;
 
 /// The rows that a scope has in the long run.
@@ -95,20 +96,41 @@ fn replace_one(table: &ClockTable, scope: Scope, now: i64) -> bool {
     done
 }
 
-/// Advances the database's clock; see [`nobody_changes_all`].
+/// Advances the database's clock; see [`is_settled`].
 pub fn advance_database(schema: Oid) {
     lock::announce(secret(schema));
     advance(schema, Scope::Database);
+    lock::tell_of_change(secret(schema));
 }
 
-/// Whether every transaction whose token in the database's clock is seen has come to its very end: it holds a lock until then, and
-/// PostgreSQL releases locks only after all backends have been told of the changes of the catalogs.
-pub fn nobody_changes_all(schema: Oid) -> bool {
-    lock::is_nothing_announced(secret(schema))
+/// Whether this backend has been told of the changes of the catalogs that a reading of the database's clock stands for. A commit shows
+/// its token first, and tells of its changes a moment later; it holds a lock until all backends have been told.
+pub fn is_settled(schema: Oid, shared: u128) -> bool {
+    const MOMENT: Duration = Duration::from_secs(1);
+    thread_local! {
+        static SETTLED: Cell<Option<u128>> = const { Cell::new(None) };
+        static FIRST_SEEN: Cell<Option<(u128, Instant)>> = const { Cell::new(None) };
+    }
+    if SETTLED.get() == Some(shared) {
+        return true;
+    }
+    let is_told_of = if transaction::is_in_recovery() {
+        // There are no such locks on a standby: what has been seen for a while has been told of.
+        let first = FIRST_SEEN.get().filter(|(of, _)| *of == shared).map_or_else(Instant::now, |(_, since)| since);
+        FIRST_SEEN.set(Some((shared, first)));
+        shared == 0 || first.elapsed() > MOMENT
+    } else {
+        lock::is_nothing_announced(secret(schema))
+    };
+    if is_told_of {
+        transaction::accept_changes_of_catalogs();
+        SETTLED.set(Some(shared));
+    }
+    is_told_of
 }
 
 /// A relation that nobody locks otherwise, except to read it once.
-fn secret(schema: Oid) -> Oid {
+pub fn secret(schema: Oid) -> Oid {
     catalog::relation_in(schema, c"vcache_secret")
 }
 
@@ -127,34 +149,28 @@ fn token(before: Option<&Row>) -> i64 {
     if cfg!(feature = "fault-counter") {
         return before.map_or(0, |row| row.token) + 1;
     }
-    random::bits()
+    random::token()
 }
 
-/// What the active snapshot sees of a source's clock and of its registration's; `None` when that cannot be told at little cost.
-pub fn read(schema: Oid, scopes: &[Scope]) -> Option<u128> {
+/// What the active snapshot sees of a clock; `None` when that cannot be told at little cost.
+pub fn read(schema: Oid, scope: Scope) -> Option<u128> {
     if cfg!(feature = "fault-no-clock") {
         return Some(0);
     }
-    digest_of(schema, scopes, Seen::ByCaller)
+    digest_of(schema, scope, Seen::ByCaller)
 }
 
-/// What is committed now: for what the catalogs show to every snapshot alike.
+/// What is committed now, and this transaction's own: for what all snapshots see alike.
 pub fn read_latest(schema: Oid, scope: Scope) -> Option<u128> {
-    digest_of(schema, &[scope], Seen::Latest)
+    digest_of(schema, scope, Seen::Latest)
 }
 
-fn digest_of(schema: Oid, scopes: &[Scope], seen: Seen) -> Option<u128> {
-    let table = ClockTable::open(table(schema));
-    let mut bytes = Vec::with_capacity(scopes.len() * SLOTS * size_of::<i64>());
-    for scope in scopes {
-        let take = |token: i64| bytes.extend(token.to_le_bytes());
-        // Before ALTER EXTENSION vcache UPDATE there is none, and nothing advances.
-        if table.as_ref().is_some_and(|table| !table.tokens(scope.number(), seen, MOST_VERSIONS, take)) {
-            return None;
-        }
-        bytes.extend(scope.number().to_le_bytes());
-    }
-    Some(digest(&bytes))
+fn digest_of(schema: Oid, scope: Scope, seen: Seen) -> Option<u128> {
+    // Before ALTER EXTENSION vcache UPDATE there is none, and nothing advances.
+    let Some(table) = ClockTable::open(table(schema)) else { return Some(0) };
+    let mut bytes = Vec::with_capacity(2 * SLOTS * size_of::<i64>());
+    let whole = table.tokens(scope.number(), seen, MOST_VERSIONS, |token| bytes.extend(token.to_le_bytes()));
+    whole.then(|| if bytes.is_empty() { 0 } else { digest(&bytes) })
 }
 
 /// The rows of every clock, as they stand now.

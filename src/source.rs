@@ -6,6 +6,7 @@
 //! stand on all of them, in exactly the state that they were made in: else the clock may miss a change, and searches are
 //! bypasses. A shape is kept until PostgreSQL tells that one of the family has changed.
 
+use crate::clock::{self, Scope};
 use crate::namespace::Registry;
 use crate::pg::inherits::{self, Family, Link};
 use crate::pg::relation::{self, Relation, Trigger};
@@ -122,6 +123,8 @@ pub enum Unguarded {
     DetachPending(String),
     /// Somebody changes it right now.
     Locked(String),
+    /// A change of what all sources share has just been committed.
+    Unsettled,
     Gone,
 }
 
@@ -136,6 +139,7 @@ impl std::fmt::Display for Unguarded {
             }
             Self::DetachPending(table) => write!(f, "Partition \"{table}\" is being detached."),
             Self::Locked(table) => write!(f, "Table \"{table}\" is locked."),
+            Self::Unsettled => f.write_str("DDL that concerns all sources is being committed."),
             Self::Gone => f.write_str("A table of its source's family is gone."),
         }
     }
@@ -148,6 +152,8 @@ thread_local! {
 
 /// More than a backend works with; beyond it, all is found out anew.
 const MOST: usize = 1000;
+/// No generation.
+const NEVER: u64 = u64::MAX;
 
 /// The shape of a source; `schema` is vcache's own.
 pub fn of(source: Oid, schema: Oid) -> Rc<Source> {
@@ -155,12 +161,17 @@ pub fn of(source: Oid, schema: Oid) -> Rc<Source> {
     if let Some(kept) = kept.filter(|kept| kept.generation == invalidation::generation()) {
         return kept;
     }
-    let (family, generation) = watched_family(source);
+    invalidation::watch(clock::secret(schema));
+    let (family, mut generation) = watched_family(source);
     let mut makers = Vec::new();
-    let (shape, unguarded) = match describe(&family, trigger_function(schema), &mut makers) {
+    let (shape, unguarded) = match describe(&family, schema, &mut makers) {
         Ok(shape) => (shape, None),
         Err(unguarded) => (0, Some(unguarded)),
     };
+    if matches!(unguarded, Some(Unguarded::Unsettled | Unguarded::Locked(_))) {
+        // Nobody tells of the end of that: the next search looks again.
+        generation = NEVER;
+    }
     makers.sort_unstable_by_key(|maker| maker.into_inner());
     makers.dedup();
     let members = family.members;
@@ -187,8 +198,13 @@ pub fn trigger_function(schema: Oid) -> Oid {
     catalog::function_in(schema, c"vcache_source_changed")
 }
 
-fn describe(family: &Family, function: Oid, makers: &mut Vec<TransactionId>) -> Result<u128, Unguarded> {
-    let mut bytes = Vec::new();
+fn describe(family: &Family, schema: Oid, makers: &mut Vec<TransactionId>) -> Result<u128, Unguarded> {
+    let function = trigger_function(schema);
+    let shared = clock::read_latest(schema, Scope::Database).ok_or(Unguarded::Unsettled)?;
+    if !clock::is_settled(schema, shared) {
+        return Err(Unguarded::Unsettled);
+    }
+    let mut bytes = shared.to_le_bytes().to_vec();
     for &Link { child, parent, detach_pending, writer } in &family.links {
         if detach_pending {
             return Err(Unguarded::DetachPending(catalog::class(child).map_or_else(String::new, |class| class.name)));

@@ -15,7 +15,7 @@ use crate::pg::function::{Interval, interval};
 use crate::pg::scan::{self, Condition, Table, Tuple, View};
 use crate::pg::{array, invalidation, transaction, varlena};
 use pgrx::pg_sys::{self, Oid};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::rc::Rc;
@@ -153,6 +153,8 @@ pub struct Definition {
     pub fetch_k: Option<u32>,
     pub search_settings: Vec<(CString, CString)>,
     pub statement: Statement,
+    /// What vcache_invalidate has made of it, with the generation that this was read in.
+    pub forgotten: Cell<Option<(u64, u128)>>,
     generation: u64,
 }
 
@@ -203,6 +205,7 @@ impl Definition {
             search_settings: settings(registration.search_settings.as_deref().unwrap_or_default())?,
             statement: Statement::new(source, id, vector, &operator, tenant.zip(equality.as_ref()), &payload),
             tenant: tenant.cloned(),
+            forgotten: Cell::new(None),
             engine,
             generation,
         })
