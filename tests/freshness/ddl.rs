@@ -172,6 +172,29 @@ fn tables_and_columns_take_other_names() {
 }
 
 #[test]
+fn a_column_with_a_default_is_there_without_a_write() {
+    let database = stand().database();
+    let mut session = prepared(&database, "SELECT 1", "jsonb");
+    session.run("ALTER TABLE docs DROP x");
+    session.run("SELECT vcache_create_namespace('docs', 'docs', 'embedding', metric => 'l2', payload_columns => '{*}', freshness => 'exact')");
+    let mut reader = database.session();
+    for (ddl, columns) in [
+        ("ALTER TABLE docs ADD a int DEFAULT 7", "id, a"),
+        ("ALTER TABLE docs ALTER a SET DEFAULT 8", "id, a"),
+        ("ALTER TABLE docs ADD b text DEFAULT 'x', ADD c bool DEFAULT false", "id, a, b, c"),
+        ("ALTER TABLE docs DROP b", "id, a, c"),
+        ("ALTER TABLE docs RENAME c TO d", "id, a, d"),
+        ("ALTER TABLE docs ALTER a TYPE numeric(5, 2)", "id, a, d"),
+    ] {
+        session.run(ddl);
+        for _ in 0..2 {
+            assert_payloads(&mut reader, columns);
+        }
+        assert_eq!(outcome(&mut reader), "hit", "{ddl}");
+    }
+}
+
+#[test]
 fn an_index_changes_what_the_engine_answers() {
     let database = stand().database();
     let (scene, mut session) = Scene::new(&database);

@@ -148,3 +148,60 @@ fn copy_freeze_is_seen_by_snapshots_that_are_older() {
     assert!(has(&scene.miss(&mut session), "1000"));
     scene.hit(&mut session);
 }
+
+/// Ways to write rows of the source that nobody guards at that moment, and to have them guarded from then on.
+const UNGUARDED: [(&str, &str, &str); 5] = [
+    ("", "INSERT INTO later VALUES (2001, '', 0, '[9,9,9]')", MEMBERS[0]),
+    (
+        "ALTER TABLE docs DETACH PARTITION high",
+        "UPDATE high SET embedding = '[9,9,9]' WHERE id = 25",
+        "ALTER TABLE docs ATTACH PARTITION high FOR VALUES FROM (20) TO (2000)",
+    ),
+    (
+        "ALTER TABLE low DISABLE TRIGGER vcache_after",
+        "UPDATE low SET embedding = '[9,9,9]' WHERE id = 5",
+        "ALTER TABLE low ENABLE ALWAYS TRIGGER vcache_after",
+    ),
+    (
+        "SELECT vcache_alter_namespace('docs', '{\"freshness\": \"ttl\"}')",
+        "UPDATE low SET embedding = '[9,9,9]' WHERE id = 5",
+        "SELECT vcache_alter_namespace('docs', '{\"freshness\": \"exact\"}')",
+    ),
+    (
+        "SELECT vcache_drop_namespace('docs')",
+        "UPDATE low SET embedding = '[9,9,9]' WHERE id = 5",
+        "SELECT vcache_create_namespace('docs', 'docs', 'embedding', metric => 'l2', freshness => 'exact', payload_columns => '{title}')",
+    ),
+];
+
+#[test]
+fn two_old_snapshots_with_a_write_between_them_that_nobody_guarded() {
+    for (off, write, on) in UNGUARDED {
+        println!("{off}; {write}; {on}");
+        let database = stand().database();
+        let (scene, mut session) = Scene::made_by(&database, PARTITIONED);
+        let mut readers = [database.session(), database.session()];
+        scene.warm(&mut session);
+        let open = |reader: &mut Session| reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class");
+        session.run(off);
+        open(&mut readers[0]);
+        session.run(write);
+        open(&mut readers[1]);
+        session.run(on);
+        // Both see the clock of before, and each its own rows. A registration that they do not see is as if it were not there.
+        for (first, second) in [(0, 1), (1, 0)] {
+            for number in [first, second, first] {
+                let reader = &mut readers[number];
+                if reader.number("SELECT count(*) FROM vcache_namespaces WHERE freshness = 'exact'") == 1 {
+                    scene.right(reader);
+                }
+            }
+        }
+        for reader in &mut readers {
+            reader.run("COMMIT");
+            scene.right(reader);
+            scene.hit(reader);
+        }
+        scene.hit(&mut session);
+    }
+}

@@ -258,3 +258,25 @@ fn writers_of_every_isolation_level_are_seen() {
         assert!(!has(&scene.stale(&mut reader), &(2000 + 10 * id).to_string()), "{level}");
     }
 }
+
+#[test]
+fn an_imported_snapshot_is_answered_as_its_exporter() {
+    let database = stand().database();
+    let (scene, mut exporter) = Scene::new(&database);
+    let mut importer = database.session();
+    let mut writer = database.session();
+    scene.warm(&mut writer);
+    exporter.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    let snapshot = exporter.value("SELECT pg_export_snapshot()");
+    writer.run(NEAREST);
+    importer.run(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT '{snapshot}'"));
+    for session in [&mut exporter, &mut importer] {
+        assert!(!has(&scene.hit(session), "1000"));
+    }
+    assert!(has(&scene.stale(&mut writer), "1000"));
+    for session in [&mut exporter, &mut importer] {
+        assert!(!has(&scene.stale(session), "1000"));
+        session.run("COMMIT");
+        assert!(has(&scene.hit(session), "1000"));
+    }
+}
