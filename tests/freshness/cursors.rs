@@ -1,6 +1,6 @@
 //! Cursors, functions and common table expressions: searches whose snapshot is not the newest, or that run beside a write.
 
-use harness::{Row, Session, Stand};
+use harness::{Row, Session, Stand, until};
 
 use crate::scene::has;
 use crate::{NEAREST, QUERY, Scene};
@@ -225,5 +225,44 @@ fn searches_inside_a_writing_statement_see_its_rows_as_the_plain_query_would() {
             scene.right(&mut other);
             scene.hit(&mut other);
         }
+    }
+}
+
+#[test]
+fn race_09_the_engine_runs_in_the_statements_snapshot_though_the_transaction_has_an_id() {
+    let stand = Stand::start();
+    let database = stand.database();
+    let (scene, mut late) = Scene::new(&database);
+    let mut other = database.session();
+    let comparison = scene.comparison(late.engine(), QUERY);
+    late.run(&format!(
+        "CREATE TABLE unrelated (n int); \
+         CREATE FUNCTION late() RETURNS TABLE (of_search bool, id text, distance float8, payload text, rank bigint) LANGUAGE plpgsql STABLE AS $$ \
+         BEGIN PERFORM pg_advisory_lock(1); PERFORM pg_advisory_unlock(1); RETURN QUERY {comparison}; END $$"
+    ));
+    let pid = late.pid();
+    for warm in [true, false] {
+        stand.redis.flush();
+        if warm {
+            scene.warm(&mut other);
+        }
+        late.run("BEGIN; INSERT INTO unrelated VALUES (1)");
+        other.run("SELECT pg_advisory_lock(1)");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| late.rows("SELECT * FROM late()"));
+            until("the statement waits", || {
+                other.number(&format!("SELECT count(*) FROM pg_locks WHERE pid = {pid} AND NOT granted")) > 0
+            });
+            other.run(NEAREST);
+            if warm {
+                assert!(has(&scene.stale(&mut other), "1000"));
+            }
+            other.run("SELECT pg_advisory_unlock(1)");
+            assert!(!has(&Scene::assert_equal(waiting.join().expect("thread")), "1000"), "warm: {warm}");
+        });
+        late.run("COMMIT");
+        assert!(has(&scene.right(&mut other), "1000"));
+        scene.hit(&mut late);
+        other.run("DELETE FROM docs WHERE id = 1000");
     }
 }

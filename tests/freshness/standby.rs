@@ -204,3 +204,18 @@ fn race_25_entries_of_lost_commits_are_served_at_no_later_version() {
         write(&mut reader, id, "kept");
     }
 }
+
+#[test]
+fn a_new_session_on_a_standby_hits_at_once_when_ddl_for_all_was_long_ago() {
+    let stand = Stand::start();
+    let database = stand.database();
+    let (here, mut session) = Scene::new(&database);
+    let standby = stand.server.standby();
+    session.run("CREATE TYPE mood AS ENUM ('good'); ALTER TYPE mood RENAME VALUE 'good' TO 'better'");
+    standby.catch_up(&stand.server);
+    here.warm(&mut session);
+    until("a session's first search is a hit", || {
+        let mut first = standby.connect("postgres", database.name());
+        first.value("SELECT outcome FROM vcache_explain('docs', '[9,9,9]', 5)") == "hit"
+    });
+}
