@@ -25,8 +25,8 @@ const SLOTS: usize = 8;
 /// Versions that a search reads at most.
 const MOST_VERSIONS: u32 = 300;
 /// Every so many changes of a row, a writer looks whether there are rows too many, and takes so many of them away.
-const MERGE_EVERY: i64 = 16;
-const MERGED: usize = 32;
+const MERGE_EVERY: i64 = 4;
+const MERGED: usize = 64;
 
 /// Whose clock it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,17 +81,18 @@ pub fn advance(schema: Oid, scope: Scope) {
 
 /// Gives the first row that nobody holds a new token, and takes away rows that are too many.
 fn replace_one(table: &ClockTable, scope: Scope, now: i64) -> bool {
-    let (mut done, mut seen, mut removed) = (false, 0, 0);
+    let (mut done, mut merging, mut seen, mut removed) = (false, false, 0, 0);
     table.each(Some(scope.number()), |row, place| {
         seen += 1;
         if !done {
             done = place.is_own() || table.replace(place, &row.changed(token(Some(&row)), now));
+            merging = done && row.changes % MERGE_EVERY == 0;
         } else if seen > SLOTS && removed < MERGED && !place.is_own() {
             table.remove(place);
             removed += 1;
         }
         // Whether there are too many is looked at now and then.
-        !done || (row.changes % MERGE_EVERY == 0 && removed < MERGED)
+        !done || (merging && removed < MERGED)
     });
     done
 }

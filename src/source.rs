@@ -253,7 +253,7 @@ pub fn written(table: &Table, schema: Oid) -> Rc<Written> {
     if let Some(kept) = kept.filter(|kept| kept.generation == invalidation::generation()) {
         return kept;
     }
-    let (family, generation) = watched_family(oid);
+    let (family, mut generation) = watched_family(oid);
     let registrations = Registry::open(schema).map(|registry| registry.all(View::Latest)).unwrap_or_default();
     let concerned: Vec<_> = registrations
         .iter()
@@ -262,7 +262,13 @@ pub fn written(table: &Table, schema: Oid) -> Rc<Written> {
     let mut sources: Vec<Oid> = concerned.iter().map(|registration| registration.source).collect();
     sources.sort_unstable_by_key(|oid| oid.to_u32());
     sources.dedup();
-    let is_simple = |of: &Oid| Table::try_open(*of).is_some_and(|open| !relation::changes_rows_on_their_way(&open));
+    // A writer waits for nobody who changes its table's relatives: until it can be told, every column counts.
+    let mut is_known = true;
+    let is_simple = |of: &Oid| {
+        let open = lock::try_share(*of).then(|| Table::try_open(*of));
+        is_known &= open.is_some();
+        open.flatten().is_some_and(|open| !relation::changes_rows_on_their_way(&open))
+    };
     let is_counted = family.descendants.len() == 1 && relation::is_heap(table);
     let read_columns = family.descendants.iter().all(is_simple).then(|| {
         let columns = catalog::columns(table);
@@ -272,6 +278,9 @@ pub fn written(table: &Table, schema: Oid) -> Rc<Written> {
             .map(|column| column.number)
             .collect()
     });
+    if !is_known {
+        generation = NEVER;
+    }
     let found = Rc::new(Written { sources, read_columns, is_counted, generation });
     keep(&WRITTEN, oid, &found);
     found

@@ -152,7 +152,9 @@ fn guard_new_members(schema: Oid, table: Oid) {
     let function = source::trigger_function(schema);
     for member in inherits::family(table).members {
         let has_none = |relation: relation::Relation| relation.triggers.iter().all(|other| other.function != function);
-        let is_new = Table::try_open(member).map(|open| relation::of(&open)).is_some_and(has_none);
+        // Who has it locked changes it himself.
+        let open = lock::try_share(member).then(|| Table::try_open(member)).flatten();
+        let is_new = open.map(|open| relation::of(&open)).is_some_and(has_none);
         if is_new && access::is_owner(member) {
             install(schema, member);
         }
