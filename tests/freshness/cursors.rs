@@ -237,7 +237,8 @@ fn race_09_the_engine_runs_in_the_statements_snapshot_though_the_transaction_has
     let comparison = scene.comparison(late.engine(), QUERY);
     late.run(&format!(
         "CREATE TABLE unrelated (n int); \
-         CREATE FUNCTION late() RETURNS TABLE (of_search bool, id text, distance float8, payload text, rank bigint) LANGUAGE plpgsql STABLE AS $$ \
+         CREATE FUNCTION late() RETURNS TABLE (of_search bool, id text, distance float8, payload text, rank bigint) LANGUAGE plpgsql STABLE AS $$
+         #variable_conflict use_column
          BEGIN PERFORM pg_advisory_lock(1); PERFORM pg_advisory_unlock(1); RETURN QUERY {comparison}; END $$"
     ));
     let pid = late.pid();
