@@ -13,11 +13,12 @@
 
 use crate::error::Error;
 use crate::pg::clock_table::{ClockTable, Row, Seen};
+use crate::pg::shmem::{self, Region};
 use crate::pg::transaction::{self, PerPart};
 use crate::pg::{catalog, lock, random, time};
 use pgrx::pg_sys::Oid;
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use vcache_core::digest::digest;
 
 /// The rows that a scope has in the long run.
@@ -107,19 +108,15 @@ pub fn advance_database(schema: Oid) {
 /// Whether this backend has been told of the changes of the catalogs that a reading of the database's clock stands for. A commit shows
 /// its token first, and tells of its changes a moment later; it holds a lock until all backends have been told.
 pub fn is_settled(schema: Oid, shared: u128) -> bool {
-    const MOMENT: Duration = Duration::from_secs(1);
     thread_local! {
         static SETTLED: Cell<Option<u128>> = const { Cell::new(None) };
-        static FIRST_SEEN: Cell<Option<(u128, Instant)>> = const { Cell::new(None) };
     }
     if SETTLED.get() == Some(shared) {
         return true;
     }
     let is_told_of = if transaction::is_in_recovery() {
         // There are no such locks on a standby: what has been seen for a while has been told of.
-        let first = FIRST_SEEN.get().filter(|(of, _)| *of == shared).map_or_else(Instant::now, |(_, since)| since);
-        FIRST_SEEN.set(Some((shared, first)));
-        shared == 0 || first.elapsed() > MOMENT
+        shared == 0 || seen_for(shared) > MOMENT
     } else {
         lock::is_nothing_announced(secret(schema))
     };
@@ -128,6 +125,39 @@ pub fn is_settled(schema: Oid, shared: u128) -> bool {
         SETTLED.set(Some(shared));
     }
     is_told_of
+}
+
+shmem::shared_struct! {
+    /// Since when a reading of a database's clock has been seen.
+    pub struct FirstSeen {
+        reading: AtomicU64,
+        since: AtomicI64,
+    }
+}
+
+static FIRST_SEEN: Region<FirstSeen> = Region::new(c"vcache first seen");
+/// Of so many databases at a time; others make each other wait a moment more.
+const DATABASES: usize = 64;
+/// In microseconds.
+const MOMENT: i64 = 1_000_000;
+
+/// Asks for what backends tell each other of, at server start.
+pub fn request() {
+    FIRST_SEEN.request(DATABASES);
+}
+
+/// For how long some backend has seen a reading of the database's clock, in microseconds.
+fn seen_for(shared: u128) -> i64 {
+    static OWN: FirstSeen = FirstSeen { reading: AtomicU64::new(0), since: AtomicI64::new(0) };
+    let number = catalog::database().to_u32() as usize % DATABASES;
+    let slot = FIRST_SEEN.slots().and_then(|slots| slots.get(number)).unwrap_or(&OWN);
+    let (reading, now) = (shared as u64, time::now());
+    if slot.reading.load(Ordering::Acquire) != reading {
+        // In this order: who finds the reading finds its time, or a later one.
+        slot.since.store(now, Ordering::Release);
+        slot.reading.store(reading, Ordering::Release);
+    }
+    now.saturating_sub(slot.since.load(Ordering::Acquire))
 }
 
 /// A relation that nobody locks otherwise, except to read it once.

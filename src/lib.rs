@@ -60,6 +60,7 @@ pub extern "C-unwind" fn _PG_init() {
     if pg::shmem::is_preloading() {
         stats::request();
         pg::nonce::request();
+        clock::request();
         tier::redis::breaker::request();
     }
 }

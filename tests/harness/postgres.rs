@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -217,6 +218,38 @@ impl Postgres {
         standby
     }
 
+    /// The server that pg_upgrade makes of this one, which is stopped for it: of the same version. Databases that are to come along are
+    /// copies of template0.
+    pub fn upgraded(&self) -> Self {
+        // The template's extensions were created without a postmaster, which took OIDs that pg_upgrade leaves out.
+        let mut template = self.connect("postgres", "template1");
+        let engine = self.engine.extension();
+        template.run(&format!("DROP EXTENSION pg_stat_statements; DROP EXTENSION {engine}"));
+        drop(template);
+        self.stop(Stop::Fast);
+        let directory = Directory::new("upgraded");
+        let data = directory.path().join("data");
+        initdb(&self.installation, &data);
+        let settings = self.settings.lock().expect("settings").clone();
+        let server = Self {
+            directory,
+            installation: self.installation.clone(),
+            engine: self.engine,
+            settings: Mutex::new(settings),
+            environment: self.environment.clone(),
+            process: Mutex::new(None),
+            databases: AtomicU32::new(self.databases.load(Ordering::Relaxed)),
+        };
+        server.write_settings();
+        let (mut upgrade, bin) = (account::command(&self.installation.program("pg_upgrade")), self.installation.bin());
+        upgrade.current_dir(server.directory.path()).arg("-s").arg(server.directory.path());
+        upgrade.arg("-b").arg(&bin).arg("-B").arg(&bin).args(["-U", "postgres"]);
+        upgrade.arg("-d").arg(self.data()).arg("-D").arg(&data);
+        succeed(&mut upgrade);
+        server.start();
+        server
+    }
+
     /// A session, as a role that exists.
     pub fn connect(&self, user: &str, database: &str) -> Session {
         Session::try_connect(self, user, database)
@@ -240,6 +273,11 @@ impl Postgres {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.connect("postgres", "postgres").run(&format!("CREATE DATABASE {name}"));
         Database::new(self, name)
+    }
+
+    /// A database that is there already.
+    pub fn database_named(&self, name: &str) -> Database<'_> {
+        Database::new(self, name.to_owned())
     }
 
     /// Waits until this standby has all that the primary has written.
@@ -268,6 +306,23 @@ impl Postgres {
     /// The directory of the server's socket.
     pub fn socket_directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Runs a client program of its installation, such as pg_dump, as a role, with this on its standard input; all that it
+    /// wrote to its standard output, or to standard error if it failed.
+    pub fn client_program(&self, name: &str, role: &str, arguments: &[&str], input: &str) -> Result<String, String> {
+        let mut command = account::command(&self.installation.program(name));
+        command.arg("-h").arg(self.directory.path()).args(["-p", &PORT.to_string(), "-U", role]).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut pipe = child.stdin.take().expect("a pipe");
+        let output = std::thread::scope(|scope| {
+            // A program that fails may leave some of it unread.
+            scope.spawn(move || drop(pipe.write_all(input.as_bytes())));
+            child.wait_with_output().unwrap_or_else(|error| panic!("{name}: {error}"))
+        });
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
     /// The number in the name of its socket.
@@ -334,6 +389,21 @@ fn template(installation: &Installation, engine: Engine) -> PathBuf {
 }
 
 fn initialise(installation: &Installation, engine: Engine, data: &Path) {
+    initdb(installation, data);
+    let script = data.join("template.sql");
+    let extension = engine.extension();
+    fs::write(&script, format!("CREATE EXTENSION {extension};\n\nCREATE EXTENSION pg_stat_statements;\n\n"))
+        .expect("template.sql");
+    let mut single = account::command(&installation.program("postgres"));
+    single.args(["--single", "-j", "-F", "-D"]).arg(data).arg("template1");
+    single.stdin(File::open(&script).expect("template.sql"));
+    let output = succeed(&mut single);
+    fs::remove_file(&script).expect("template.sql");
+    let problems = ["ERROR:", "FATAL:", "PANIC:"];
+    assert!(!problems.iter().any(|problem| output.contains(problem)), "the template: {output}");
+}
+
+fn initdb(installation: &Installation, data: &Path) {
     let mut initdb = account::command(&installation.program("initdb"));
     initdb.arg("-D").arg(data).args([
         "-U",
@@ -352,18 +422,6 @@ fn initialise(installation: &Installation, engine: Engine, data: &Path) {
     fs::write(data.join("postgresql.conf"), configuration).expect("postgresql.conf");
     fs::write(data.join("test.conf"), "fsync = off\n").expect("test.conf");
     account::give(&data.join("test.conf"));
-
-    let script = data.join("template.sql");
-    let extension = engine.extension();
-    fs::write(&script, format!("CREATE EXTENSION {extension};\n\nCREATE EXTENSION pg_stat_statements;\n\n"))
-        .expect("template.sql");
-    let mut single = account::command(&installation.program("postgres"));
-    single.args(["--single", "-j", "-F", "-D"]).arg(data).arg("template1");
-    single.stdin(File::open(&script).expect("template.sql"));
-    let output = succeed(&mut single);
-    fs::remove_file(&script).expect("template.sql");
-    let problems = ["ERROR:", "FATAL:", "PANIC:"];
-    assert!(!problems.iter().any(|problem| output.contains(problem)), "the template: {output}");
 }
 
 /// Runs a program that must succeed; all that it wrote.
