@@ -70,9 +70,10 @@ impl<'scene> Actor<'scene> {
 
     fn prepared_session(server: &Postgres, database: &str, scene: &Scene) -> Option<Session> {
         let mut session = server.try_connect("postgres", database)?;
-        let settings = [format!("SET lock_timeout = {LOCK_TIMEOUT}"), "SET statement_timeout = '50s'".to_owned()];
-        let all = settings.into_iter().chain(scene.preparations());
-        all.map(|statement| session.try_rows(&statement)).collect::<Result<Vec<_>, _>>().ok()?;
+        let timeouts = [format!("SET lock_timeout = {LOCK_TIMEOUT}"), "SET statement_timeout = '50s'".to_owned()];
+        // Before they hold: others are at work already, and may hold a lock that a statement waits for to be prepared.
+        let mut all = scene.preparations().into_iter().chain(timeouts);
+        all.all(|statement| session.try_rows(&statement).is_ok()).then_some(())?;
         Some(session)
     }
 
