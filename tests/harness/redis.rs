@@ -146,7 +146,7 @@ impl Redis {
 
     /// A connection of the test's own to one of the databases.
     pub fn connection(&self, database: i64) -> Connection {
-        self.try_connection(database).expect("connection to Redis")
+        Self::twice(|| self.try_connection(database)).expect("connection to Redis")
     }
 
     /// The keys of database 0, sorted.
@@ -214,7 +214,8 @@ impl Redis {
 
     /// Whether it is a master, and not a replica.
     pub fn is_master(&self) -> bool {
-        let role: Vec<redis::Value> = redis::cmd("ROLE").query(&mut self.connection(0)).expect("ROLE");
+        let role = || redis::cmd("ROLE").query::<Vec<redis::Value>>(&mut self.try_connection(0)?);
+        let role = Self::twice(role).expect("ROLE");
         role.first() == Some(&redis::Value::BulkString(b"master".to_vec()))
     }
 
@@ -237,6 +238,11 @@ impl Redis {
             Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
         };
         text.lines().filter_map(parse).collect()
+    }
+
+    /// A sentinel that changes a server's role has it close its connections, which may be the test's own: once.
+    fn twice<T>(ask: impl Fn() -> redis::RedisResult<T>) -> redis::RedisResult<T> {
+        ask().or_else(|error| if error.is_io_error() { ask() } else { Err(error) })
     }
 
     fn try_connection(&self, database: i64) -> redis::RedisResult<Connection> {
