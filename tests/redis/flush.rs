@@ -68,6 +68,26 @@ fn it_frees_many_in_bounded_steps() {
 }
 
 #[test]
+fn a_node_of_a_cluster_frees_the_keys_of_one_slot_at_once() {
+    let node = Redis::start_cluster_of_one(&[]);
+    let mut connection = node.connection(0);
+    for thousand in 0..60 {
+        let mut pipe = redis::pipe();
+        for number in thousand * 1000..(thousand + 1) * 1000 {
+            pipe.set(format!("vcache:{number:032x}"), "x").ignore();
+        }
+        pipe.query::<()>(&mut connection).expect("SET");
+    }
+    let server = Stand::setup(&format!("redis-cluster://127.0.0.1:{}", node.port())).start();
+    let database = server.database();
+    assert_eq!(database.session().number("SELECT vcache_flush()"), 60_000);
+    assert_eq!(node.keys().len(), 0);
+    // There are 16,384 slots; the keys are gathered twice, the second time few.
+    let unlinks = node.calls("unlink");
+    assert!(unlinks < 30_000, "{unlinks} unlinks");
+}
+
+#[test]
 fn it_frees_its_own_database_of_redis_and_none_where_redis_is_off() {
     let redis = Redis::start();
     let server = Stand::setup(&format!("redis://127.0.0.1:{}/3", redis.port())).start();
