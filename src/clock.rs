@@ -17,6 +17,7 @@ use crate::pg::transaction::{self, PerPart};
 use crate::pg::{catalog, lock, random, time};
 use pgrx::pg_sys::Oid;
 use std::cell::Cell;
+use std::ops::RangeInclusive;
 use vcache_core::digest::digest;
 
 /// The rows that a scope has in the long run.
@@ -32,6 +33,10 @@ const MERGED: usize = 32;
 pub enum Scope {
     /// The rows of one source.
     Source(Oid),
+    /// Those whose column, by its number, holds a value with one of the hashes of tenant.rs.
+    Tenant { source: Oid, column: i16, bucket: u16 },
+    /// The rows of a source, for those who read one tenant's: changes of too many tenants, and of the table itself.
+    Tenants(Oid),
     /// What `vcache_invalidate` forgets, by the revision of its registration.
     Registration(i64),
     /// What DDL changes for all: types, casts, collations.
@@ -42,10 +47,29 @@ impl Scope {
     pub fn number(self) -> i64 {
         match self {
             Self::Source(oid) => i64::from(oid.to_u32()),
+            // A table has fewer than 2^11 columns, and a column 2^12 hashes.
+            Self::Tenant { source, column, bucket } => {
+                Self::Tenants(source).number() | i64::from(column) << 12 | i64::from(bucket)
+            }
+            Self::Tenants(source) => 1 << 62 | i64::from(source.to_u32()) << 24,
             // Apart from the others by its sign.
             Self::Registration(revision) => revision | i64::MIN,
             Self::Database => 0,
         }
+    }
+
+    /// The source whose tenants' it is.
+    pub fn tenants_of(self) -> Option<Oid> {
+        match self {
+            Self::Tenant { source, .. } | Self::Tenants(source) => Some(source),
+            _ => None,
+        }
+    }
+
+    /// The numbers of the clocks of a source's tenants.
+    pub fn tenants(source: Oid) -> RangeInclusive<i64> {
+        let first = Self::Tenants(source).number();
+        first..=(first | 0xff_ffff)
     }
 }
 
@@ -81,7 +105,7 @@ pub fn advance(schema: Oid, scope: Scope) {
 /// Gives the first row that nobody holds a new token, and takes away rows that are too many.
 fn replace_one(table: &ClockTable, scope: Scope, now: i64) -> bool {
     let (mut done, mut seen, mut removed) = (false, 0, 0);
-    table.each(Some(scope.number()), |row, place| {
+    table.each(scope.number()..=scope.number(), |row, place| {
         seen += 1;
         if !done {
             done = place.is_own() || table.replace(place, &row.changed(token(Some(&row)), now));
@@ -114,8 +138,13 @@ fn secret(schema: Oid) -> Oid {
 
 /// Takes away a clock that nobody reads any more.
 pub fn forget(schema: Oid, scope: Scope) {
+    forget_all(schema, scope.number()..=scope.number());
+}
+
+/// The same for all clocks of such numbers.
+pub fn forget_all(schema: Oid, numbers: RangeInclusive<i64>) {
     let Some(table) = ClockTable::open_to_write(table(schema)) else { return };
-    table.each(Some(scope.number()), |_, place| {
+    table.each(numbers, |_, place| {
         if !place.is_own() {
             table.remove(place);
         }
@@ -146,10 +175,14 @@ pub fn read_latest(schema: Oid, scope: Scope) -> Option<u128> {
 fn digest_of(schema: Oid, scopes: &[Scope], seen: Seen) -> Option<u128> {
     let table = ClockTable::open(table(schema));
     let mut bytes = Vec::with_capacity(scopes.len() * SLOTS * size_of::<i64>());
+    // Before ALTER EXTENSION vcache UPDATE there is no table, and nothing advances.
+    let mut reader = match table.as_ref() {
+        Some(table) => Some(table.reader(seen)?),
+        None => None,
+    };
     for scope in scopes {
         let take = |token: i64| bytes.extend(token.to_le_bytes());
-        // Before ALTER EXTENSION vcache UPDATE there is none, and nothing advances.
-        if table.as_ref().is_some_and(|table| !table.tokens(scope.number(), seen, MOST_VERSIONS, take)) {
+        if reader.as_mut().is_some_and(|reader| !reader.tokens(scope.number(), MOST_VERSIONS, take)) {
             return None;
         }
         bytes.extend(scope.number().to_le_bytes());
@@ -161,7 +194,7 @@ fn digest_of(schema: Oid, scopes: &[Scope], seen: Seen) -> Option<u128> {
 pub fn all(schema: Oid) -> Vec<Row> {
     let mut found = Vec::new();
     if let Some(table) = ClockTable::open(table(schema)) {
-        table.each(None, |row, _| {
+        table.each(i64::MIN..=i64::MAX, |row, _| {
             found.push(row);
             true
         });

@@ -6,7 +6,7 @@ use crate::namespace::Definition;
 use crate::outcome::Bypass;
 use crate::pg::{time, transaction};
 use crate::source::{self, Source, Unguarded};
-use pgrx::pg_sys::{Oid, panic::ErrorReport};
+use pgrx::pg_sys::{Datum, Oid, panic::ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -17,13 +17,12 @@ use vcache_core::digest::digest;
 ///
 /// # Errors
 /// Why it is not one that others share, or not one that can be told.
-pub fn version(definition: &Definition, schema: Oid) -> Result<Version, Bypass> {
-    let registration = Scope::Registration(definition.revision);
+pub fn version(definition: &Definition, tenant: Option<Datum>, schema: Oid) -> Result<Version, Bypass> {
     if !definition.is_exact {
         if time::transaction_has_written() {
             return Err(Bypass::Written);
         }
-        let clock = clock::read(schema, &[registration]).ok_or(Bypass::Clock)?;
+        let clock = clock::read(schema, &scopes(definition, tenant)).ok_or(Bypass::Clock)?;
         return Ok(Version { clock, shape: 0 });
     }
     // PostgreSQL keeps books of what a serializable transaction reads: the plain query's reading is in them, a hit's would not be.
@@ -38,15 +37,26 @@ pub fn version(definition: &Definition, schema: Oid) -> Result<Version, Bypass> 
     if mark::is_on(&source.members) {
         return Err(Bypass::Written);
     }
-    if let Some(why) = &source.unguarded {
+    if let Some(why) = source.unguarded_for(definition.divider.is_some()) {
         warn(why, &definition.name.to_string());
         return Err(Bypass::Triggers);
     }
     if !source.is_seen() {
         return Err(Bypass::Clock);
     }
-    let clock = clock::read(schema, &[Scope::Source(definition.source), registration]).ok_or(Bypass::Clock)?;
+    let clock = clock::read(schema, &scopes(definition, tenant)).ok_or(Bypass::Clock)?;
     Ok(Version { clock, shape: shape(&source, schema).ok_or(Bypass::Clock)? })
+}
+
+/// The clocks of what a search reads; `tenant` is what the column of the namespace's value must hold.
+pub fn scopes(definition: &Definition, tenant: Option<Datum>) -> Vec<Scope> {
+    let registration = Scope::Registration(definition.revision);
+    let source = definition.source;
+    match definition.divider.zip(tenant) {
+        _ if !definition.is_exact => vec![registration],
+        Some((divider, value)) => vec![divider.scope(value), Scope::Tenants(source), registration],
+        None => vec![Scope::Source(source), registration],
+    }
 }
 
 /// Whether the source still has the shape of `version`, and is nobody's own: asked once the engine has read its rows.
