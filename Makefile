@@ -1,7 +1,7 @@
 # The commands for people; each is a script in scripts/. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test deep lint bench install clean
+.PHONY: help demo stop test deep lint bench install uninstall clean
 # cargo would take make's job server for its own.
 unexport MAKEFLAGS
 
@@ -23,7 +23,7 @@ deep: ## fuzz and check vcache-core for hours, with nightly Rust; RUNS=n: inputs
 lint: ## check the formatting, the code and the scripts
 	@scripts/lint.sh
 
-bench: ## measure the cache against none and against one made by hand; writes bench/results (an hour or less)
+bench: ## measure the cache against none and one made by hand, its hits, Redis' failures; ARGS='--only hits outage': these parts alone; writes bench/results (an hour or less)
 	@scripts/bench.sh
 
 install: ## build RuVector and vcache and install them in the system's PostgreSQL 15
@@ -31,6 +31,9 @@ install: ## build RuVector and vcache and install them in the system's PostgreSQ
 	@scripts/ruvector.sh
 	@scripts/build.sh
 	@scripts/install.sh
+
+uninstall: ## remove vcache's files from the system's PostgreSQL 15
+	@scripts/uninstall.sh
 
 clean: stop ## remove everything that was built, and end the demo's servers
 	@cargo clean

@@ -7,10 +7,13 @@ LEFT, RIGHT, TOP, BOTTOM = 70, 20, 40, 40
 # Milliseconds, on a scale of decades.
 LEAST, MOST = 0.1, 1000.0
 
+# Seconds since the beginning, and milliseconds.
+Points = list[tuple[float, float]]
 
-def picture(outages: list[dict]) -> str:
-    """SVG, one panel for each outage."""
-    panels = "\n".join(_panel(outage, number * HEIGHT) for number, outage in enumerate(outages))
+
+def picture(outages: list[dict], points: list[Points]) -> str:
+    """SVG, one panel for each outage, with when each search began and how long it took."""
+    panels = "\n".join(_panel(outage, its, number * HEIGHT) for number, (outage, its) in enumerate(zip(outages, points, strict=True)))
     height = HEIGHT * len(outages)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif" font-size="12">\n'
@@ -18,8 +21,8 @@ def picture(outages: list[dict]) -> str:
     )
 
 
-def _panel(outage: dict, top: int) -> str:
-    end = max(at for at, _ in outage["points"])
+def _panel(outage: dict, points: Points, top: int) -> str:
+    end = max(at for at, _ in points)
     inner = HEIGHT - TOP - BOTTOM
 
     def x(at: float) -> float:
@@ -42,5 +45,5 @@ def _panel(outage: dict, top: int) -> str:
     step = 1 if end < 15 else 5
     for second in range(0, int(end) + 1, step):
         parts.append(f'<text x="{x(second):.1f}" y="{top + HEIGHT - BOTTOM + 18}" text-anchor="middle">{second} s</text>')
-    parts += [f'<circle cx="{x(at):.1f}" cy="{y(time):.1f}" r="1.5" fill="#1f5fa8" fill-opacity="0.5"/>' for at, time in outage["points"]]
+    parts += [f'<circle cx="{x(at):.1f}" cy="{y(time):.1f}" r="1.5" fill="#1f5fa8" fill-opacity="0.5"/>' for at, time in points]
     return "\n".join(parts)

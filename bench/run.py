@@ -5,11 +5,13 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psycopg
 
+import hits
 import outage
 import picture
 import report
@@ -18,6 +20,7 @@ from sources import INDEXED_ROWS, SCAN_SECONDS, Source
 from streams import streams
 
 RESULTS = Path(__file__).parent / "results"
+LATEST = RESULTS / "latest.json"
 SOURCES = [
     ("ruvector_scan", "RuVector, no index", "ruvector", "ruvector", False),
     ("ruvector_hnsw", "RuVector, HNSW", "ruvector", "ruvector", True),
@@ -34,63 +37,81 @@ def main() -> None:
         passed = int(time.monotonic() - started)
         print(f"[{passed // 60:2}:{passed % 60:02}] {text}", flush=True)
 
-    if arguments.only in (None, "caches"):
-        caches(arguments, say)
-    if arguments.only in (None, "outage"):
-        outages(arguments, say)
+    # What is not measured now stays as it was.
+    kept = {} if arguments.quick or not LATEST.exists() else json.loads(LATEST.read_text())
+    results = {part: kept[part] for part in report.PARTS if part in kept}
+    for part, measure in (("caches", caches), ("hits", hit), ("outage", outages)):
+        if part in arguments.only:
+            results[part] = {"machine": machine(arguments), **measure(arguments, say)}
+            write(arguments, results, say)
 
 
-def outages(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
-    """What Redis' failures cost, and a hit over its floor."""
-    results = {"machine": machine(arguments), **outage.measure(arguments, lambda database: connect(arguments, database), say)}
-    results["targets"] = report.outage_targets(results)
-    drawn = picture.picture(results["outages"])
-    for measured in results["outages"]:
-        # The picture has them all.
-        del measured["points"]
-    if arguments.quick:
-        print(report.outage_page(results))
-        return
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "outage.json").write_text(json.dumps(rounded(results), indent=1) + "\n")
-    (RESULTS / "outage.svg").write_text(drawn)
-    (RESULTS / "outage.md").write_text(report.outage_page(results))
-    say(f"written: {RESULTS.relative_to(Path.cwd())}/outage.json, outage.svg and outage.md")
-
-
-def caches(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
-    """The cache against none and against one made by hand."""
-    replays, missed, tables = [], [], []
-    for dimensions in DIMENSIONS:
-        for key, title, engine, kind, index in SOURCES:
-            name = f"{key}_{dimensions}"
-            say(f"making {title}, {dimensions} dimensions")
-            connect(arguments, "postgres").execute(f"CREATE DATABASE {name}")
-            source = Source(name, f"{title}, {dimensions} dimensions", engine, kind, dimensions, index, connect(arguments, name))
-            source.create(SCAN_SECONDS / 5 if arguments.quick else SCAN_SECONDS, 1_000 if arguments.quick else INDEXED_ROWS)
-            tables.append({"source": name, "title": source.title, "rows": source.rows, "engine": version(source)})
-            for number, stream in enumerate(streams(arguments.quick)):
-                say(f"  {source.rows:,} rows: {stream.title}")
-                replays.append(replay(source, stream, arguments.redis, seed=100 * (number + 1)))
-            say("  misses")
-            missed.append(misses(source, (30 if index else 10) if arguments.quick else (500 if index else 100), seed=7))
-            source.connection.close()
-            connect(arguments, "postgres").execute(f"DROP DATABASE {name}")
-    results = {
-        "machine": machine(arguments),
-        "tables": tables,
-        "streams": {stream.key: stream.title for stream in streams(arguments.quick)},
-        "replays": replays,
-        "misses": missed,
-    }
+def write(arguments: argparse.Namespace, results: dict, say: Callable[[str], None]) -> None:
+    """Writes what there is so far."""
+    points = [measured.pop("points") for measured in results.get("outage", {}).get("outages", []) if "points" in measured]
+    # What is kept is rounded already: the page shows all of it alike.
+    results.update(rounded(results))
     results["targets"] = report.targets(results)
     if arguments.quick:
         print(report.page(results))
         return
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "latest.json").write_text(json.dumps(rounded(results), indent=1) + "\n")
+    if points:
+        # It has them all.
+        (RESULTS / "outage.svg").write_text(picture.picture(results["outage"]["outages"], points))
+    LATEST.write_text(json.dumps(rounded(results), indent=1) + "\n")
     (RESULTS / "latest.md").write_text(report.page(results))
-    say(f"written: {RESULTS.relative_to(Path.cwd())}/latest.json and latest.md")
+    say(f"written: {RESULTS.relative_to(Path.cwd())}")
+
+
+def caches(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict:
+    """The cache against none and against one made by hand."""
+    replays, missed, tables = [], [], []
+    for dimensions in DIMENSIONS:
+        for key, title, engine, kind, index in SOURCES:
+            say(f"making {title}, {dimensions} dimensions")
+            rows = (SCAN_SECONDS / 5 if arguments.quick else SCAN_SECONDS, 1_000 if arguments.quick else INDEXED_ROWS)
+            with made(arguments, f"{key}_{dimensions}", f"{title}, {dimensions} dimensions", engine, kind, dimensions, index, rows) as source:
+                tables.append({"source": source.key, "title": source.title, "rows": source.rows, "engine": version(source)})
+                for number, stream in enumerate(streams(arguments.quick)):
+                    say(f"  {source.rows:,} rows: {stream.title}")
+                    replays.append(replay(source, stream, arguments.redis, seed=100 * (number + 1)))
+                say("  misses")
+                missed.append(misses(source, (30 if index else 10) if arguments.quick else (500 if index else 100), seed=7))
+    return {
+        "tables": tables,
+        "streams": {stream.key: stream.title for stream in streams(arguments.quick)},
+        "replays": replays,
+        "misses": missed,
+    }
+
+
+def hit(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict:
+    """Hits over their floor, over TLS, through a cluster, of many sessions."""
+    return hits.measure(arguments, connect(arguments, "postgres"), lambda dimensions: small(arguments, "hits", dimensions), say)
+
+
+def outages(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict:
+    """What Redis' failures cost."""
+    with small(arguments, "outage", outage.DIMENSIONS) as source:
+        return outage.measure(connect(arguments, "postgres"), lambda: connect(arguments, source.key), arguments.quick, say)
+
+
+def small(arguments: argparse.Namespace, part: str, dimensions: int) -> AbstractContextManager[Source]:
+    """A table for hits, and for some misses."""
+    return made(arguments, f"{part}_{dimensions}", part, "vector", "vector", dimensions, True, (0, 1_000 if arguments.quick else 5_000))
+
+
+@contextmanager
+def made(arguments: argparse.Namespace, name: str, title: str, engine: str, kind: str, dimensions: int, index: bool, rows: tuple[float, int]) -> Iterator[Source]:
+    """A source in a database of its own, which is then dropped. ``rows``: see :meth:`Source.create`."""
+    with connect(arguments, "postgres") as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        with connect(arguments, name) as connection:
+            source = Source(name, title, engine, kind, dimensions, index, connection)
+            source.create(*rows)
+            yield source
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def parse() -> argparse.Namespace:
@@ -98,9 +119,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--host", required=True, help="the directory of PostgreSQL's socket")
     parser.add_argument("--port", required=True)
     parser.add_argument("--redis", required=True, help="Redis' socket")
-    parser.add_argument("--floor", required=True, help="the program of bench/floor")
+    parser.add_argument("--hit", required=True, help="the program of bench/hit")
     parser.add_argument("--commit", default="unknown", help="what is measured")
-    parser.add_argument("--only", choices=["caches", "outage"], help="this part alone")
+    parser.add_argument("--only", nargs="+", choices=report.PARTS, default=list(report.PARTS), help="these parts; of the others the results stay")
     parser.add_argument("--quick", action="store_true", help="small tables and streams, only printed: to see that it runs")
     return parser.parse_args()
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures the cache against no cache and against one made by hand, on servers of its own, and writes bench/results.
-#   ARGS='…'    arguments for bench/run.py, such as --quick or --only outage
+#   ARGS='…'    arguments for bench/run.py, such as --quick or --only hits outage
 source "$(dirname "$0")/lib.sh"
 source scripts/servers.sh
 
@@ -9,7 +9,7 @@ scripts/ruvector.sh
 scripts/pgvector.sh
 scripts/build.sh
 scripts/drivers.sh
-cargo build --release --quiet -p vcache-floor
+cargo build --release --quiet -p vcache-hit
 
 take_turns bench
 dir=$(as_server mktemp -d "$(open_tmp)/vcache-bench.XXXXXX")
@@ -38,7 +38,7 @@ as_server chmod 777 "$dir/redis.sock"
 
 read -ra args <<<"${ARGS:-}"
 say "measuring"
-"$target/drivers/python/bin/python" bench/run.py --host "$dir" --port 28816 --redis "$dir/redis.sock" --floor "$target/release/vcache-floor" \
+"$target/drivers/python/bin/python" bench/run.py --host "$dir" --port 28816 --redis "$dir/redis.sock" --hit "$target/release/vcache-hit" \
     --commit "$(git describe --always --dirty 2>/dev/null || echo unknown)" "${args[@]}" || {
     show_logs "$dir"
     exit 1

@@ -26,7 +26,11 @@ fi
 
 say "building $what"
 rm -rf "$out.package" "$out.new"
-"$cargo_pgrx" pgrx package --pg-config "$pg_config" --out-dir "$out.package" ${1:+--features pg_test} >/dev/null 9>&-
+package() {
+    "$cargo_pgrx" pgrx package --pg-config "$pg_config" --out-dir "$out.package" ${1:+--features pg_test} >/dev/null 9>&-
+}
+# It writes colours into files as well.
+if [[ -t 2 ]]; then package "$@"; else package "$@" 2>&1 | sed -u $'s/\e\\[[0-9;]*m//g' >&2; fi
 
 mkdir -p "$out.new"
 mv "$out.package$pg_home/lib" "$out.package$pg_share/extension" "$out.new/"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The demo: installs what is missing, builds and installs the extension, starts a PostgreSQL and a Redis of its own, and shows what the cache does.
-# The servers stay up until scripts/stop.sh.
+# The demo: installs what is missing, builds the extension, installs it into a copy of the system's PostgreSQL, starts that and a Redis of its own, and
+# shows what the cache does. The servers stay up until scripts/stop.sh, which removes the copy as well.
 source "$(dirname "$0")/lib.sh"
 source scripts/servers.sh
 
@@ -11,11 +11,11 @@ say "building the demo"
 cargo build --release -p vcache-demo
 take_turns demo
 scripts/stop.sh
-scripts/install.sh
 
 dir=$(as_server mktemp -d "$(open_tmp)/vcache-demo.XXXXXX")
+tree=$(mktemp -d "$(open_tmp)/vcache-demo-pg.XXXXXX")
 port=28815 # a part of the socket's name
-printf 'dir=%q\nuser=%q\n' "$dir" "$(server_user)" >"$target/demo.env"
+printf 'dir=%q\ntree=%q\nuser=%q\n' "$dir" "$tree" "$(server_user)" >"$target/demo.env"
 
 undo() {
     show_logs "$dir"
@@ -23,8 +23,12 @@ undo() {
 }
 trap undo EXIT
 
+say "installing RuVector and vcache into a copy of PostgreSQL in $tree"
+chmod 755 "$tree"
+scripts/prefix.sh "$tree"
+
 say "starting PostgreSQL and Redis in $dir"
-start_servers "$dir" "$port" "$pg_home" "cluster_name = 'vcache-demo'
+start_servers "$dir" "$port" "$tree$pg_home" "cluster_name = 'vcache-demo'
 shared_buffers = 256MB"
 
 say "running the demo"
@@ -37,4 +41,6 @@ cat <<TEXT
   psql -h $dir -p $port -U postgres vcache_demo
   redis-cli -s $dir/redis.sock
   make stop
+
+The tour in README.md wants a database of its own: in psql, CREATE DATABASE tour; and then \c tour
 TEXT

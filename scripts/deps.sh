@@ -9,7 +9,7 @@ command -v dpkg-query >/dev/null || die "this script knows Debian's packages onl
 take_turns deps
 
 packages=("postgresql-$pg_major" "postgresql-server-dev-$pg_major" redis-server libc-ares-dev libclang-dev pkg-config build-essential ca-certificates
-    pgbouncer python3-venv) # which are for the tests
+    pgbouncer python3-venv openssl) # which are for the tests and the bench
 [[ ${1:-} != lint ]] || packages+=(shellcheck)
 missing=()
 for package in "${packages[@]}"; do

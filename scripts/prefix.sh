@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes a copy of the system's PostgreSQL in a directory, with the staged extensions in it, so that tests leave the system's alone:
+# Makes a copy of the system's PostgreSQL in a directory, with the staged extensions in it, so that tests and the demo leave the system's
+# alone:
 #   scripts/prefix.sh /DIR [pg_test]     pg_test: vcache with its #[pg_test]s
 # PostgreSQL finds its directories relative to its program, so the programs are copied and the rest are links.
 source "$(dirname "$0")/lib.sh"
@@ -17,8 +18,10 @@ cp -rsf "$pg_share/." "$dir$pg_share/"
 # The system may have others of ours.
 find "$lib" "$extension" -maxdepth 1 -type l \( -name 'vcache[.-]*' -o -name 'ruvector[.-]*' -o -name 'vector[.-]*' \) -delete
 
-for name in "$vcache" "ruvector-pg$pg_major" "pgvector-pg$pg_major"; do
-    [[ -d $stage/$name ]] || die "$name is not built: run scripts/build.sh, scripts/ruvector.sh and scripts/pgvector.sh"
+staged=("$vcache" "ruvector-pg$pg_major")
+[[ ! -d $stage/pgvector-pg$pg_major ]] || staged+=("pgvector-pg$pg_major") # which the demo does without
+for name in "${staged[@]}"; do
+    [[ -d $stage/$name ]] || die "$name is not built: run scripts/build.sh and scripts/ruvector.sh"
     for file in "$stage/$name"/lib/*; do put_file "$file" "$lib/${file##*/}"; done
     for file in "$stage/$name"/extension/*; do put_file "$file" "$extension/${file##*/}"; done
 done

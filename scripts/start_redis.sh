@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Starts a Redis for vcache where REDIS_HOST, REDIS_PORT and REDIS_PASSWORD say (127.0.0.1:6379 without a password), unless one answers
 # there, and prints PONG when it does. It keeps nothing on disk and evicts what was least recently used beyond REDIS_MAXMEMORY (256mb).
+# Root's runs as the account postgres, as all servers do that the scripts start.
 #   scripts/start_redis.sh          end it with: redis-cli -p PORT shutdown nosave
-set -euo pipefail
+source "$(dirname "$0")/lib.sh"
 
 host=${REDIS_HOST:-127.0.0.1}
 port=${REDIS_PORT:-6379}
@@ -28,7 +29,7 @@ if [[ $(ping || true) != PONG ]]; then
     quoted=${quoted//\"/\\\"}
     # The password comes by standard input, for the same reason.
     printf '%s\n' "bind $host" "port $port" 'save ""' "maxmemory $maxmemory" "maxmemory-policy allkeys-lru" \
-        "daemonize yes" ${REDIS_PASSWORD:+"requirepass \"$quoted\""} | redis-server - >/dev/null
+        "daemonize yes" ${REDIS_PASSWORD:+"requirepass \"$quoted\""} | as_server redis-server - >/dev/null
 fi
 for _ in {1..50}; do
     if [[ $(ping || true) == PONG ]]; then

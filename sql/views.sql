@@ -14,7 +14,8 @@ SELECT n.prefix || CASE WHEN n.is_pattern THEN '*' ELSE '' END AS namespace,
        n.fetch_k,
        s.search_settings
 FROM @extschema@.vcache_namespace n
--- An index serves when its first column is the vector's and its operator class orders by the metric's operator.
+-- An index serves when its first column is the vector's and its operator class orders by the metric's operator. One of a part of the rows
+-- serves some searches alone, and is not shown.
 LEFT JOIN LATERAL (
     SELECT min(x.indexrelid)::regclass AS index
     FROM pg_catalog.pg_index x
@@ -25,6 +26,7 @@ LEFT JOIN LATERAL (
     JOIN pg_catalog.pg_operator o ON o.oid = a.amopopr
     WHERE x.indrelid = n.source
       AND x.indisvalid
+      AND x.indpred IS NULL
       AND t.attname = n.vector_column
       AND o.oprname = CASE n.metric
             WHEN 'l2' THEN '<->' WHEN 'cosine' THEN '<=>' WHEN 'inner_product' THEN '<#>' WHEN 'l1' THEN '<+>'

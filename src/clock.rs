@@ -18,6 +18,7 @@ use crate::pg::{catalog, lock, random, time};
 use pgrx::pg_sys::Oid;
 use std::cell::Cell;
 use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
 use vcache_core::digest::digest;
 
 /// The rows that a scope has in the long run.
@@ -25,8 +26,8 @@ const SLOTS: usize = 8;
 /// Versions that a search reads at most.
 const MOST_VERSIONS: u32 = 300;
 /// Every so many changes of a row, a writer looks whether there are rows too many, and takes so many of them away.
-const MERGE_EVERY: i64 = 16;
-const MERGED: usize = 32;
+const MERGE_EVERY: i64 = 4;
+const MERGED: usize = 64;
 
 /// Whose clock it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,35 +105,57 @@ pub fn advance(schema: Oid, scope: Scope) {
 
 /// Gives the first row that nobody holds a new token, and takes away rows that are too many.
 fn replace_one(table: &ClockTable, scope: Scope, now: i64) -> bool {
-    let (mut done, mut seen, mut removed) = (false, 0, 0);
+    let (mut done, mut merging, mut seen, mut removed) = (false, false, 0, 0);
     table.each(scope.number()..=scope.number(), |row, place| {
         seen += 1;
         if !done {
             done = place.is_own() || table.replace(place, &row.changed(token(Some(&row)), now));
+            merging = done && row.changes % MERGE_EVERY == 0;
         } else if seen > SLOTS && removed < MERGED && !place.is_own() {
             table.remove(place);
             removed += 1;
         }
         // Whether there are too many is looked at now and then.
-        !done || (row.changes % MERGE_EVERY == 0 && removed < MERGED)
+        !done || (merging && removed < MERGED)
     });
     done
 }
 
-/// Advances the database's clock; see [`nobody_changes_all`].
+/// Advances the database's clock; see [`is_settled`].
 pub fn advance_database(schema: Oid) {
     lock::announce(secret(schema));
     advance(schema, Scope::Database);
+    lock::tell_of_change(secret(schema));
 }
 
-/// Whether every transaction whose token in the database's clock is seen has come to its very end: it holds a lock until then, and
-/// PostgreSQL releases locks only after all backends have been told of the changes of the catalogs.
-pub fn nobody_changes_all(schema: Oid) -> bool {
-    lock::is_nothing_announced(secret(schema))
+/// Whether this backend has been told of the changes of the catalogs that a reading of the database's clock stands for. A commit shows
+/// its token first, and tells of its changes a moment later; it holds a lock until all backends have been told.
+pub fn is_settled(schema: Oid, shared: u128) -> bool {
+    const MOMENT: Duration = Duration::from_secs(1);
+    thread_local! {
+        static SETTLED: Cell<Option<u128>> = const { Cell::new(None) };
+        static FIRST_SEEN: Cell<Option<(u128, Instant)>> = const { Cell::new(None) };
+    }
+    if SETTLED.get() == Some(shared) {
+        return true;
+    }
+    let is_told_of = if transaction::is_in_recovery() {
+        // There are no such locks on a standby: what has been seen for a while has been told of.
+        let first = FIRST_SEEN.get().filter(|(of, _)| *of == shared).map_or_else(Instant::now, |(_, since)| since);
+        FIRST_SEEN.set(Some((shared, first)));
+        shared == 0 || first.elapsed() > MOMENT
+    } else {
+        lock::is_nothing_announced(secret(schema))
+    };
+    if is_told_of {
+        transaction::accept_changes_of_catalogs();
+        SETTLED.set(Some(shared));
+    }
+    is_told_of
 }
 
 /// A relation that nobody locks otherwise, except to read it once.
-fn secret(schema: Oid) -> Oid {
+pub fn secret(schema: Oid) -> Oid {
     catalog::relation_in(schema, c"vcache_secret")
 }
 
@@ -156,10 +179,10 @@ fn token(before: Option<&Row>) -> i64 {
     if cfg!(feature = "fault-counter") {
         return before.map_or(0, |row| row.token) + 1;
     }
-    random::bits()
+    random::token()
 }
 
-/// What the active snapshot sees of a source's clock and of its registration's; `None` when that cannot be told at little cost.
+/// What the active snapshot sees of these clocks; `None` when that cannot be told at little cost.
 pub fn read(schema: Oid, scopes: &[Scope]) -> Option<u128> {
     if cfg!(feature = "fault-no-clock") {
         return Some(0);
@@ -167,27 +190,25 @@ pub fn read(schema: Oid, scopes: &[Scope]) -> Option<u128> {
     digest_of(schema, scopes, Seen::ByCaller)
 }
 
-/// What is committed now: for what the catalogs show to every snapshot alike.
+/// What is committed now, and this transaction's own: for what all snapshots see alike.
 pub fn read_latest(schema: Oid, scope: Scope) -> Option<u128> {
     digest_of(schema, &[scope], Seen::Latest)
 }
 
 fn digest_of(schema: Oid, scopes: &[Scope], seen: Seen) -> Option<u128> {
-    let table = ClockTable::open(table(schema));
-    let mut bytes = Vec::with_capacity(scopes.len() * SLOTS * size_of::<i64>());
-    // Before ALTER EXTENSION vcache UPDATE there is no table, and nothing advances.
-    let mut reader = match table.as_ref() {
-        Some(table) => Some(table.reader(seen)?),
-        None => None,
-    };
+    // Before ALTER EXTENSION vcache UPDATE there is none, and nothing advances.
+    let Some(table) = ClockTable::open(table(schema)) else { return Some(0) };
+    let mut reader = table.reader(seen)?;
+    let mut bytes = Vec::with_capacity(2 * scopes.len() * SLOTS * size_of::<i64>());
     for scope in scopes {
-        let take = |token: i64| bytes.extend(token.to_le_bytes());
-        if reader.as_mut().is_some_and(|reader| !reader.tokens(scope.number(), MOST_VERSIONS, take)) {
+        if scopes.len() > 1 {
+            bytes.extend(scope.number().to_le_bytes());
+        }
+        if !reader.tokens(scope.number(), MOST_VERSIONS, |token| bytes.extend(token.to_le_bytes())) {
             return None;
         }
-        bytes.extend(scope.number().to_le_bytes());
     }
-    Some(digest(&bytes))
+    Some(if bytes.is_empty() { 0 } else { digest(&bytes) })
 }
 
 /// The rows of every clock, as they stand now.

@@ -110,6 +110,19 @@ impl Engine {
         catalog::extension(self.extension).unwrap_or_default()
     }
 
+    /// What the engine's statement is run with, besides the namespace's own settings.
+    pub fn settings(&self) -> Vec<(CString, CString)> {
+        // RuVector's indexes give a bitmap scan a WARNING and no rows, and by their costs the planner takes one where many rows are asked
+        // for, or where it takes a condition to leave few.
+        let off = (c"enable_bitmapscan".to_owned(), c"off".to_owned());
+        if self.version().0 == "ruvector" { vec![off] } else { Vec::new() }
+    }
+
+    /// Whether an index finds its candidates first, and a condition is looked at among those alone.
+    pub fn filters_candidates(&self) -> bool {
+        self.version().0 == "ruvector"
+    }
+
     /// The dimensions that a column is declared with: `ruvector(384)`.
     pub fn declared_dimensions(&self, column: &Column) -> Option<usize> {
         usize::try_from(column.modifier).ok().filter(|n| *n > 0)

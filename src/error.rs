@@ -228,7 +228,7 @@ impl Error {
             Self::SourceColumnGone { namespace, column } => hint(
                 Code::ERRCODE_UNDEFINED_COLUMN,
                 format!("the source of namespace \"{namespace}\" no longer has a column \"{column}\""),
-                "Name the column anew with vcache_alter_namespace().",
+                "It has been dropped or renamed: name the column anew with vcache_alter_namespace().",
             ),
             Self::UnknownColumn { table, column } => hint(
                 Code::ERRCODE_UNDEFINED_COLUMN,
@@ -344,7 +344,7 @@ impl Error {
             ),
             Self::Flush(Unfreed { why, forbidden, freed }) => {
                 let cure = if forbidden {
-                    "A user of Redis' needs the commands SCAN and UNLINK for it: ACL SETUSER name +scan +unlink."
+                    "A user of Redis' needs the commands SCAN and UNLINK for it: ACL SETUSER name +scan +unlink, and +select for another database than 0."
                 } else {
                     "SELECT * FROM vcache_health() tells how Redis is. Called again, it goes on with what is left."
                 };

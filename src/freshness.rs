@@ -4,12 +4,11 @@ use crate::clock::{self, Scope};
 use crate::mark;
 use crate::namespace::Definition;
 use crate::outcome::Bypass;
-use crate::pg::{time, transaction};
+use crate::pg::{invalidation, time, transaction};
 use crate::source::{self, Source, Unguarded};
 use pgrx::pg_sys::{Datum, Oid, panic::ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::cell::Cell;
-use std::time::{Duration, Instant};
 use vcache_core::codec::Version;
 use vcache_core::digest::digest;
 
@@ -22,8 +21,7 @@ pub fn version(definition: &Definition, tenant: Option<Datum>, schema: Oid) -> R
         if time::transaction_has_written() {
             return Err(Bypass::Written);
         }
-        let clock = clock::read(schema, &scopes(definition, tenant)).ok_or(Bypass::Clock)?;
-        return Ok(Version { clock, shape: 0 });
+        return Ok(Version { clock: 0, shape: forgotten(definition, schema) });
     }
     // PostgreSQL keeps books of what a serializable transaction reads: the plain query's reading is in them, a hit's would not be.
     if transaction::is_serializable() {
@@ -37,71 +35,62 @@ pub fn version(definition: &Definition, tenant: Option<Datum>, schema: Oid) -> R
     if mark::is_on(&source.members) {
         return Err(Bypass::Written);
     }
-    if let Some(why) = source.unguarded_for(definition.divider.is_some()) {
-        warn(why, &definition.name.to_string());
-        return Err(Bypass::Triggers);
+    match source.unguarded_for(definition.divider.is_some()) {
+        None => {}
+        Some(Unguarded::Unsettled) => return Err(Bypass::Clock),
+        Some(why) => {
+            warn(why, &definition.name.to_string());
+            return Err(Bypass::Triggers);
+        }
     }
     if !source.is_seen() {
         return Err(Bypass::Clock);
     }
     let clock = clock::read(schema, &scopes(definition, tenant)).ok_or(Bypass::Clock)?;
-    Ok(Version { clock, shape: shape(&source, schema).ok_or(Bypass::Clock)? })
+    Ok(Version { clock, shape: shape(&source, definition, schema) })
 }
 
-/// The clocks of what a search reads; `tenant` is what the column of the namespace's value must hold.
+/// The clocks of the rows that a search with exact freshness reads; `tenant` is what the column of the namespace's value must hold.
 pub fn scopes(definition: &Definition, tenant: Option<Datum>) -> Vec<Scope> {
-    let registration = Scope::Registration(definition.revision);
     let source = definition.source;
     match definition.divider.zip(tenant) {
-        _ if !definition.is_exact => vec![registration],
-        Some((divider, value)) => vec![divider.scope(value), Scope::Tenants(source), registration],
-        None => vec![Scope::Source(source), registration],
+        Some((divider, value)) => vec![divider.scope(value), Scope::Tenants(source)],
+        None => vec![Scope::Source(source)],
     }
 }
 
 /// Whether the source still has the shape of `version`, and is nobody's own: asked once the engine has read its rows.
 pub fn is_still(version: Version, definition: &Definition, schema: Oid) -> bool {
-    if !definition.is_exact {
-        return true;
-    }
     transaction::accept_changes_of_catalogs();
+    if !definition.is_exact {
+        // A snapshot from before vcache_invalidate may see the rows that were to be forgotten.
+        let seen = clock::read(schema, &[Scope::Registration(definition.revision)]);
+        return forgotten(definition, schema) == version.shape && seen == Some(version.shape);
+    }
     let source = source::of(definition.source, schema);
-    !mark::is_on(&source.members) && source.unguarded.is_none() && shape(&source, schema) == Some(version.shape)
+    let is_same = shape(&source, definition, schema) == version.shape;
+    is_same && source.unguarded.is_none() && !mark::is_on(&source.members)
 }
 
-/// All that a snapshot does not show: the shape, and changes of what all sources share.
-fn shape(source: &Source, schema: Oid) -> Option<u128> {
+/// All that a snapshot does not show.
+fn shape(source: &Source, definition: &Definition, schema: Oid) -> u128 {
     if cfg!(feature = "fault-no-shape") {
-        return Some(0);
+        return 0;
     }
-    let shared = clock::read_latest(schema, Scope::Database)?;
-    is_settled(schema, shared).then(|| digest(&[source.shape.to_le_bytes(), shared.to_le_bytes()].concat()))
+    digest(&[source.shape.to_le_bytes(), forgotten(definition, schema).to_le_bytes()].concat())
 }
 
-/// Whether this backend knows of the change of the catalogs that a token of the database's clock stands for. A commit shows the token
-/// first, and tells of the change a moment later.
-fn is_settled(schema: Oid, shared: u128) -> bool {
-    const MOMENT: Duration = Duration::from_secs(1);
-    thread_local! {
-        static SETTLED: Cell<Option<u128>> = const { Cell::new(None) };
-        static FIRST_SEEN: Cell<Option<(u128, Instant)>> = const { Cell::new(None) };
-    }
-    if SETTLED.get() == Some(shared) {
-        return true;
-    }
-    let is_told_of = if transaction::is_in_recovery() {
-        // There are no such locks on a standby: what has been seen for a while has been told of.
-        let first = FIRST_SEEN.get().filter(|(of, _)| *of == shared).map_or_else(Instant::now, |(_, since)| since);
-        FIRST_SEEN.set(Some((shared, first)));
-        first.elapsed() > MOMENT
-    } else {
-        clock::nobody_changes_all(schema)
-    };
-    if is_told_of {
-        transaction::accept_changes_of_catalogs();
-        SETTLED.set(Some(shared));
-    }
-    is_told_of
+/// What vcache_invalidate has made of the namespace, as it stands now: everybody is told of a change, so it is kept until then.
+fn forgotten(definition: &Definition, schema: Oid) -> u128 {
+    let generation = invalidation::generation();
+    definition.forgotten.get().filter(|(of, _)| *of == generation).map_or_else(
+        || {
+            let token = clock::read_latest(schema, Scope::Registration(definition.revision)).unwrap_or_default();
+            definition.forgotten.set(Some((generation, token)));
+            token
+        },
+        |(_, token)| token,
+    )
 }
 
 /// Once in a session, tells that searches are not answered from the cache though they were meant to be.

@@ -40,8 +40,12 @@ fn redis() -> (&'static str, String) {
     let named = |server| if access::may_see_all_settings() { server } else { String::from("Redis") };
     match redis::health() {
         Health::Off => ("off", "vcache.redis_url is empty".into()),
-        Health::Ok { server, took, breaker } => {
-            ("ok", format!("{} answers in {:.2} ms; {breaker}", named(server), took.as_secs_f64() * 1000.0))
+        Health::Ok { server, took, breaker, unstored } => {
+            let answers = format!("{} answers in {:.2} ms; {breaker}", named(server), took.as_secs_f64() * 1000.0);
+            match unstored {
+                None => ("ok", answers),
+                Some(why) => ("degraded", format!("{answers}; nothing is stored: {why}")),
+            }
         }
         Health::Down { server, why, breaker } => ("down", format!("{}: {why}; {breaker}", named(server))),
     }

@@ -58,7 +58,7 @@ extension_sql_file!("../sql/privileges.sql", name = "privileges", requires = ["v
 /// Called by PostgreSQL when it loads the library: at server start when preloaded, else in the first session's first call.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
-    settings::define();
+    settings::define(tier::redis::why_malformed);
     if pg::shmem::is_preloading() {
         stats::request();
         pg::nonce::request();

@@ -19,7 +19,7 @@ use crate::namespace::{self, Definition, Found};
 use crate::outcome::{Bypass, Miss, Outcome};
 use crate::pg::function::{Call, Interval, sql_function};
 use crate::pg::result::Rows;
-use crate::pg::{catalog, random, snapshot, time, varlena};
+use crate::pg::{random, snapshot, time, varlena};
 use crate::settings;
 use crate::source;
 use crate::stats::{self, Counter, Counters};
@@ -28,7 +28,6 @@ use crate::vector;
 use pgrx::pg_sys::{Datum, Oid, panic::ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::cell::Cell;
-use std::ffi::CString;
 use std::rc::Rc;
 use std::time::Instant;
 use vcache_core::codec::{self, Answer, Damage, Entry, Header, Row, Version};
@@ -97,11 +96,7 @@ pub fn prepare(call: &Call, counters: impl FnOnce(&str) -> Counters) -> Result<Q
     // 3. Which vector is it?
     let values = vector::read(call, argument::VECTOR, &definition)?;
     let ttl = ttl(call, &definition)?;
-    let tenant = definition.tenant.as_ref().map(|tenant| {
-        // Arguments of type text hold no zero byte.
-        let value = CString::new(definition.tenant_value(name)).unwrap_or_default();
-        catalog::value_of_text(tenant.kind, tenant.modifier, &value)
-    });
+    let tenant = definition.tenant_value(name);
 
     // 4. What is its entry called? What is this role's or this transaction's alone is neither looked up nor stored.
     let bypass = match sight {
@@ -173,7 +168,7 @@ impl Query<'_> {
             let expires_at = computed_at.saturating_add(self.ttl);
             let version = place.version;
             let header = Header { key: place.key, namespace: self.name, computed_at, expires_at, asked: k, version };
-            store(&header, &answer, &place.secret, self.counters);
+            store(&header, &answer, self.top_k, &place.secret, self.counters);
         }
         Ok((rows, Outcome::Miss(miss)))
     }
@@ -284,14 +279,17 @@ pub struct Hit {
     pub asked: u32,
 }
 
-/// Stores an answer where the next search looks. It never fails the search.
-fn store(header: &Header<'_>, answer: &Answer, secret: &Secret, counters: Counters) {
+/// Stores an answer where the next search looks: all of it, or the first `top_k` rows if all of it is too large. It never fails the
+/// search.
+fn store(header: &Header<'_>, answer: &Answer, top_k: u32, secret: &Secret, counters: Counters) {
     let left = header.expires_at.saturating_sub(time::now()) as f64 * (1.0 - JITTER * random::fraction());
     let milliseconds = (left / 1000.0) as u64;
     if milliseconds == 0 {
         return;
     }
-    let Some(bytes) = codec::encode(header, answer, secret, settings::max_entry_size()) else {
+    let most = settings::max_entry_size();
+    let fewer = || codec::encode(&Header { asked: top_k, ..*header }, &answer.first(top_k as usize), secret, most);
+    let Some(bytes) = codec::encode(header, answer, secret, most).or_else(fewer) else {
         return;
     };
     // An older snapshot, or a standby that lags behind, must not take the place of a newer answer.

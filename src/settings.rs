@@ -104,8 +104,8 @@ pub fn key_prefix() -> CString {
     KEY_PREFIX.get().unwrap_or_default()
 }
 
-/// Defines the settings, when the library is loaded.
-pub fn define() {
+/// Defines the settings, when the library is loaded. `url_objection` tells what is wrong with a URL.
+pub fn define(url_objection: guc::Objection) {
     GucRegistry::define_bool_guc(
         c"vcache.enabled",
         c"Enables the cache.",
@@ -162,6 +162,8 @@ pub fn define() {
         GucContext::Sighup,
         GucFlags::UNIT_KB,
     );
+    let hint = "Special characters in a user's name or password are percent-encoded: %40 stands for @, %3A for :, %2F for /, %23 for #, %25 for %.";
+    guc::object(c"vcache.redis_url", url_objection, hint);
     guc::define_string(
         c"vcache.redis_url",
         c"Sets where Redis is.",

@@ -6,6 +6,7 @@
 //! stand on all of them, in exactly the state that they were made in: else the clock may miss a change, and searches are
 //! bypasses. A shape is kept until PostgreSQL tells that one of the family has changed.
 
+use crate::clock::{self, Scope};
 use crate::namespace::{Registration, Registry};
 use crate::pg::inherits::{self, Family, Link};
 use crate::pg::relation::{self, Relation, RowVersion, Trigger, When};
@@ -182,6 +183,8 @@ pub enum Unguarded {
     DetachPending(String),
     /// Somebody changes it right now.
     Locked(String),
+    /// A change of what all sources share has just been committed.
+    Unsettled,
     Gone,
 }
 
@@ -196,6 +199,7 @@ impl std::fmt::Display for Unguarded {
             }
             Self::DetachPending(table) => write!(f, "Partition \"{table}\" is being detached."),
             Self::Locked(table) => write!(f, "Table \"{table}\" is locked."),
+            Self::Unsettled => f.write_str("DDL that concerns all sources is being committed."),
             Self::Gone => f.write_str("A table of its source's family is gone."),
         }
     }
@@ -208,6 +212,8 @@ thread_local! {
 
 /// More than a backend works with; beyond it, all is found out anew.
 const MOST: usize = 1000;
+/// No generation.
+const NEVER: u64 = u64::MAX;
 
 /// The shape of a source; `schema` is vcache's own.
 pub fn of(source: Oid, schema: Oid) -> Rc<Source> {
@@ -215,14 +221,19 @@ pub fn of(source: Oid, schema: Oid) -> Rc<Source> {
     if let Some(kept) = kept.filter(|kept| kept.generation == invalidation::generation()) {
         return kept;
     }
-    let (family, generation) = watched_family(source);
+    invalidation::watch(clock::secret(schema));
+    let (family, mut generation) = watched_family(source);
     // What an older snapshot sees was written under columns that were others.
     let mut makers = catalog::column_writers(source);
     let mut undivided = None;
-    let (shape, unguarded) = match describe(&family, &Functions::of(schema), &mut makers, &mut undivided) {
+    let (shape, unguarded) = match describe(&family, schema, &mut makers, &mut undivided) {
         Ok(shape) => (shape, None),
         Err(unguarded) => (0, Some(unguarded)),
     };
+    if matches!(unguarded, Some(Unguarded::Unsettled | Unguarded::Locked(_))) {
+        // Nobody tells of the end of that: the next search looks again.
+        generation = NEVER;
+    }
     makers.sort_unstable_by_key(|maker| maker.into_inner());
     makers.dedup();
     let members = family.members;
@@ -246,11 +257,16 @@ fn watched_family(table: Oid) -> (Family, u64) {
 
 fn describe(
     family: &Family,
-    functions: &Functions,
+    schema: Oid,
     makers: &mut Vec<TransactionId>,
     undivided: &mut Option<Unguarded>,
 ) -> Result<u128, Unguarded> {
-    let mut bytes = Vec::new();
+    let functions = Functions::of(schema);
+    let shared = clock::read_latest(schema, Scope::Database).ok_or(Unguarded::Unsettled)?;
+    if !clock::is_settled(schema, shared) {
+        return Err(Unguarded::Unsettled);
+    }
+    let mut bytes = shared.to_le_bytes().to_vec();
     for &Link { child, parent, detach_pending, writer } in &family.links {
         if detach_pending {
             return Err(Unguarded::DetachPending(catalog::class(child).map_or_else(String::new, |class| class.name)));
@@ -272,7 +288,7 @@ fn describe(
             (_, b'r' | b'p') => {}
             _ => return Err(Unguarded::Foreign(name())),
         }
-        let missing = missing(&relation, functions);
+        let missing = missing(&relation, &functions);
         if missing.iter().any(|needed| needed.on != On::DividedLeaves) {
             return Err(Unguarded::Triggers(name()));
         }
@@ -336,7 +352,7 @@ pub fn kept_written(table: Oid) -> Option<Rc<Written>> {
 /// The same, found out anew: this transaction may have changed the registry.
 pub fn written_now(table: &Table, schema: Oid) -> Rc<Written> {
     let oid = table.oid();
-    let (family, generation) = watched_family(oid);
+    let (family, mut generation) = watched_family(oid);
     let registrations = Registry::open(schema).map(|registry| registry.all(View::Latest)).unwrap_or_default();
     let concerned: Vec<_> = registrations
         .iter()
@@ -352,7 +368,13 @@ pub fn written_now(table: &Table, schema: Oid) -> Rc<Written> {
             divided.push(one);
         }
     }
-    let is_simple = |of: &Oid| Table::try_open(*of).is_some_and(|open| !relation::changes_rows_on_their_way(&open));
+    // A writer waits for nobody who changes its table's relatives: until it can be told, every column counts.
+    let mut is_known = true;
+    let is_simple = |of: &Oid| {
+        let open = lock::try_share(*of).then(|| Table::try_open(*of));
+        is_known &= open.is_some();
+        open.flatten().is_some_and(|open| !relation::changes_rows_on_their_way(&open))
+    };
     let is_counted = family.descendants.len() == 1 && relation::is_heap(table);
     let read_columns = family.descendants.iter().all(is_simple).then(|| {
         let columns = catalog::columns(table);
@@ -362,6 +384,9 @@ pub fn written_now(table: &Table, schema: Oid) -> Rc<Written> {
             .map(|column| column.number)
             .collect()
     });
+    if !is_known {
+        generation = NEVER;
+    }
     let found = Rc::new(Written { sources, divided, read_columns, is_counted, generation });
     keep(&WRITTEN, oid, &found);
     found

@@ -282,7 +282,10 @@ fn reset(call: &Call) -> Datum {
     let (database, now) = (catalog::database().to_u32(), time::now());
     match call.text(0) {
         Some("(others)") => others.reset(now),
-        Some(name) => find(slots, database, name).into_iter().for_each(|slot| slot.reset(now)),
+        Some(name) => match find(slots, database, name) {
+            Some(slot) => slot.reset(now),
+            None => pgrx::notice!("there are no statistics of namespace \"{name}\""),
+        },
         None => {
             let mine = slots.iter().filter(|slot| slot.database.load(Ordering::Relaxed) == database);
             mine.chain([others]).for_each(|slot| slot.reset(now));

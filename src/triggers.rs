@@ -163,7 +163,8 @@ fn guard_new_members(schema: Oid, table: Oid) {
     }
     let function = Functions::of(schema).source_changed;
     for member in inherits::family(table).members {
-        if access::is_owner(member) {
+        // Who has it locked changes it himself.
+        if access::is_owner(member) && lock::try_share(member) {
             install(schema, member, |relation, needed| {
                 let has_none = relation.triggers.iter().all(|other| other.function != function);
                 let is_absent = relation.triggers.iter().all(|other| other.name != needed.name);

@@ -24,15 +24,13 @@ pub fn read(call: &Call, n: usize, definition: &Definition) -> Result<Vec<f32>, 
         read_type(datum, engine.elements, &mut values)?;
     } else if matches!(kind, pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID) {
         vector::parse(varlena::text(datum), MAX_DIMENSIONS, &mut values)?;
+    } else if let Some((element, number)) = array_of_numbers(kind) {
+        array::read_numbers(datum, number, element, &mut values)?;
+        vector::canonicalize(&mut values)?;
     } else if let Some(elements) = elements_of(kind) {
         read_type(datum, elements, &mut values)?;
     } else {
-        let element = catalog::element_type(kind).map(|element| (element, Number::of(catalog::base_type(element))));
-        let Some((element, Some(number))) = element else {
-            return Err(Error::VectorType(catalog::type_text(kind)));
-        };
-        array::read_numbers(datum, number, element, &mut values)?;
-        vector::canonicalize(&mut values)?;
+        return Err(Error::VectorType(catalog::type_text(kind)));
     }
     if engine.elements == Elements::Halves {
         vector::round_to_halves(&mut values)?;
@@ -43,6 +41,12 @@ pub fn read(call: &Call, n: usize, definition: &Definition) -> Result<Vec<f32>, 
         _ if found > MAX_DIMENSIONS => Err(VectorError::TooLong(MAX_DIMENSIONS).into()),
         _ => Ok(values),
     }
+}
+
+/// The type of an array's elements, and what it is a number as.
+fn array_of_numbers(kind: pg_sys::Oid) -> Option<(pg_sys::Oid, Number)> {
+    let element = catalog::element_type(kind)?;
+    Some((element, Number::of(catalog::base_type(element))?))
 }
 
 /// Reads a value of an engine's type.

@@ -218,6 +218,9 @@ fn reset_by_name_and_for_all() {
     let mut session = database.session();
     let before = session.value("SELECT stats_reset FROM vcache_stats WHERE namespace = 'two'");
     session.run("SELECT vcache_stats_reset('one')");
+    assert_eq!(session.notices(), []);
+    session.run("SELECT vcache_stats_reset('nope')");
+    assert!(session.notices()[0].message.contains("no statistics of namespace \"nope\""));
     assert_eq!((database.stats("one").lookups, database.stats("two").lookups), (0, 1));
     assert_eq!(session.value("SELECT stats_reset FROM vcache_stats WHERE namespace = 'two'"), before);
     session.run("SELECT pg_sleep(0.001)");

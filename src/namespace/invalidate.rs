@@ -2,12 +2,12 @@
 //! the transaction commits, and for every session then.
 
 use super::row::check_owner;
-use super::{Name, Registry};
+use super::{Name, Registration, Registry};
 use crate::clock::{self, Scope};
 use crate::error::Error;
 use crate::pg::function::{Call, sql_function};
 use crate::pg::scan::View;
-use crate::pg::{access, catalog};
+use crate::pg::{access, catalog, lock};
 use pgrx::pg_sys::Datum;
 
 sql_function!(vcache_invalidate, pg_finfo_vcache_invalidate, invalidate);
@@ -24,19 +24,24 @@ fn try_invalidate(call: &Call) -> Result<(), Error> {
     let Some(name) = call.text(0) else {
         let all = registry.all(View::Caller);
         for registration in all.iter().filter(|registration| access::is_owner(registration.source)) {
-            clock::advance(call.schema(), Scope::Registration(registration.revision));
+            forget(call, registration);
         }
         return Ok(());
     };
     // A registered name, or one that a pattern stands for: then all that the pattern stands for is forgotten.
     let registered = Name::parse(name).ok().and_then(|name| registry.get(&name));
-    let registration = match registered.or_else(|| registry.find(name).map(|(_, registration)| registration)) {
+    let registration = match registered.or_else(|| registry.find(name, Registration::read)) {
         Some(registration) => registration,
         None => return Err(Error::UnknownNamespace { name: name.to_owned(), known: registry.names() }),
     };
     if let Some(class) = catalog::class(registration.source) {
         check_owner(registration.source, &class);
     }
-    clock::advance(call.schema(), Scope::Registration(registration.revision));
+    forget(call, &registration);
     Ok(())
+}
+
+fn forget(call: &Call, registration: &Registration) {
+    clock::advance(call.schema(), Scope::Registration(registration.revision));
+    lock::tell_of_change(registration.source);
 }

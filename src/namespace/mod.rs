@@ -15,8 +15,8 @@ use crate::pg::function::{Interval, interval};
 use crate::pg::scan::{self, Condition, Table, Tuple, View};
 use crate::pg::{array, invalidation, transaction, varlena};
 use crate::tenant::Divider;
-use pgrx::pg_sys::{self, Oid};
-use std::cell::RefCell;
+use pgrx::pg_sys::{self, Datum, Oid};
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::rc::Rc;
@@ -154,8 +154,11 @@ pub struct Definition {
     /// In microseconds.
     pub ttl: Option<i64>,
     pub fetch_k: Option<u32>,
+    /// What the engine's statement is run with: the engine's own settings, then the namespace's.
     pub search_settings: Vec<(CString, CString)>,
     pub statement: Statement,
+    /// What vcache_invalidate has made of it, with the generation that this was read in.
+    pub forgotten: Cell<Option<(u64, u128)>>,
     generation: u64,
 }
 
@@ -185,6 +188,8 @@ impl Definition {
             Some(names) => names.iter().map(|name| find(name)).collect::<Result<_, _>>()?,
         };
         let equality = tenant.map(equality).transpose()?;
+        let mut search_settings = engine.settings();
+        search_settings.extend(settings(registration.search_settings.as_deref().unwrap_or_default())?);
         let mut read: Vec<&Column> = vec![id, vector];
         read.extend(tenant);
         read.extend(&payload);
@@ -203,18 +208,32 @@ impl Definition {
             is_exact: registration.is_exact(),
             ttl: registration.ttl.map(Interval::total_microseconds),
             fetch_k: registration.fetch_k.and_then(|k| u32::try_from(k).ok()),
-            search_settings: settings(registration.search_settings.as_deref().unwrap_or_default())?,
+            search_settings,
             statement: Statement::new(source, id, vector, &operator, tenant.zip(equality.as_ref()), &payload),
             divider: tenant.and_then(|column| Divider::new(registration.source, column)),
             tenant: tenant.cloned(),
+            forgotten: Cell::new(None),
             engine,
             generation,
         })
     }
 
-    /// What the column of the namespace's value must hold, as text: the name, or what the `*` of a pattern stands for.
-    pub fn tenant_value<'a>(&self, name: &'a str) -> &'a str {
-        if self.name.is_pattern { name.strip_prefix(&self.name.prefix).unwrap_or(name) } else { name }
+    /// What the column of the namespace's value must hold: the name, or what the `*` of a pattern stands for, as the column's type.
+    /// Raises the type's own error, with a hint at
+    /// the column.
+    pub fn tenant_value(&self, name: &str) -> Option<Datum> {
+        let column = self.tenant.as_ref()?;
+        let text = if self.name.is_pattern { name.strip_prefix(&self.name.prefix).unwrap_or(name) } else { name };
+        // Arguments of type text hold no zero byte.
+        let text = CString::new(text).unwrap_or_default();
+        Some(catalog::value_of_text_or(column.kind, column.modifier, &text, || {
+            let kind = catalog::type_text(column.kind);
+            let pattern = if self.name.is_pattern { format!(", by pattern \"{}\",", self.name) } else { String::new() };
+            format!(
+                "Namespace \"{name}\"{pattern} is the rows of a value of column \"{}\", of type {kind}.",
+                column.name
+            )
+        }))
     }
 }
 
@@ -262,33 +281,29 @@ const DERIVED_MOST: usize = 1000;
 pub fn find(schema: Oid, name: &str) -> Result<Found, Error> {
     check_name(name)?;
     let registry = Registry::open(schema)?;
-    let Some((version, registration)) = registry.find(name) else {
+    if let Some(found) = registry.find_derived(name) {
+        return Ok(found);
+    }
+    let version = |row: &Tuple| Registration::read(row).map(|registration| (row.version, registration));
+    let Some((version, registration)) = registry.find(name, version) else {
         return Err(Error::UnknownNamespace { name: name.to_owned(), known: registry.names() });
     };
     transaction::accept_changes_of_catalogs();
     let source =
         Table::try_open(registration.source).ok_or_else(|| Error::SourceGone(registration.name.to_string()))?;
     let key = (registry.table.oid(), version, registration.revision);
-    let derived = DERIVED.with_borrow(|derived| derived.get(&key).cloned());
-    // Changes of catalogs have been accepted, so the generation is today's.
-    let definition = match derived {
-        Some(definition) if definition.generation == invalidation::generation() => definition,
-        _ => {
-            let definition = Rc::new(Definition::derive(&registration, &source)?);
-            let outdated = DERIVED.with_borrow_mut(|derived| {
-                let outdated: Vec<_> = if derived.len() >= DERIVED_MOST {
-                    derived.drain().map(|(_, definition)| definition).collect()
-                } else {
-                    // Versions before this one are not met again.
-                    derived.extract_if(|_, kept| kept.name == definition.name).map(|(_, kept)| kept).collect()
-                };
-                derived.insert(key, Rc::clone(&definition));
-                outdated
-            });
-            drop(outdated);
-            definition
-        }
-    };
+    let definition = Rc::new(Definition::derive(&registration, &source)?);
+    let outdated = DERIVED.with_borrow_mut(|derived| {
+        let outdated: Vec<_> = if derived.len() >= DERIVED_MOST {
+            derived.drain().map(|(_, definition)| definition).collect()
+        } else {
+            // Versions before this one are not met again.
+            derived.extract_if(|_, kept| kept.name == definition.name).map(|(_, kept)| kept).collect()
+        };
+        derived.insert(key, Rc::clone(&definition));
+        outdated
+    });
+    drop(outdated);
     Ok(Found { definition, source })
 }
 
@@ -305,30 +320,45 @@ impl Registry {
         Table::try_open(oid).map(|table| Self { table }).ok_or(Error::NotInstalled)
     }
 
-    fn find(&self, name: &str) -> Option<((u64, u32), Registration)> {
+    /// What a name means, if that has been derived and is today's: of the row nothing but its version is read.
+    fn find_derived(&self, name: &str) -> Option<Found> {
+        let registry = self.table.oid();
+        let definition = self.find(name, |row| {
+            let key = (registry, row.version, row.get(column::REVISION)?.value() as i64);
+            DERIVED.with_borrow(|derived| derived.get(&key).cloned())
+        })?;
+        let source = Table::try_open(definition.source)?;
+        // Changes of catalogs are accepted here even where the lock was held already, so the generation is today's.
+        transaction::accept_changes_of_catalogs();
+        (definition.generation == invalidation::generation()).then_some(Found { definition, source })
+    }
+
+    fn find<T>(&self, name: &str, read: impl Fn(&Tuple) -> Option<T>) -> Option<T> {
         let index = scan::primary_key(&self.table);
-        let read = |row: &Tuple| Registration::read(row).map(|registration| (row.version, registration));
         let exact = [Condition::BoolIs(column::IS_PATTERN, false), Condition::TextIs(column::PREFIX, name)];
-        if let Some(found) = scan::last(&self.table, index, &exact, read) {
+        if let Some(found) = scan::last(&self.table, index, &exact, &read) {
             return found;
         }
-        self.covering(name)
+        self.covering(name, read)
     }
 
     /// The longest pattern that fits a name.
-    fn covering(&self, name: &str) -> Option<((u64, u32), Registration)> {
+    fn covering<T>(&self, name: &str, read: impl Fn(&Tuple) -> Option<T>) -> Option<T> {
         let index = scan::primary_key(&self.table);
-        let read = |row: &Tuple| Registration::read(row).map(|registration| (row.version, registration));
         // The longest pattern that fits is the last one not behind the name, or it is a prefix of what that one and
         // the name begin with alike: were it longer, it would stand behind that one.
         let mut bound = name;
         loop {
             let pattern = [Condition::BoolIs(column::IS_PATTERN, true), Condition::TextAtMost(column::PREFIX, bound)];
-            let (version, registration) = scan::last(&self.table, index, &pattern, read)??;
-            if name.starts_with(&registration.name.prefix) {
-                return Some((version, registration));
+            let (prefix, found) = scan::last(&self.table, index, &pattern, |row| {
+                let prefix = varlena::text(row.get(column::PREFIX)?).to_owned();
+                let found = name.starts_with(&prefix).then(|| read(row));
+                Some((prefix, found))
+            })??;
+            match found {
+                Some(found) => return found,
+                None => bound = common_prefix(bound, &prefix),
             }
-            bound = common_prefix(bound, &registration.name.prefix);
         }
     }
 
@@ -351,13 +381,12 @@ impl Registry {
         scan::all(&self.table, usize::MAX, view, Registration::read).into_iter().flatten().collect()
     }
 
-    /// Some of the registered names, for a hint.
+    /// The first of the registered names, for a hint.
     fn names(&self) -> Vec<String> {
         const MOST: usize = 10;
-        let names = scan::all(&self.table, MOST + 1, View::Caller, |row| {
-            Registration::read(row).map(|registration| format!("\"{}\"", registration.name))
-        });
-        let mut names: Vec<String> = names.into_iter().flatten().collect();
+        let mut names: Vec<String> =
+            self.all(View::Caller).iter().map(|registration| format!("\"{}\"", registration.name)).collect();
+        names.sort();
         if names.len() > MOST {
             names.truncate(MOST);
             names.push("…".to_owned());

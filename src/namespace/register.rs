@@ -15,7 +15,8 @@ use crate::pg::snapshot::Newer;
 use crate::pg::spi::{Connection, jsonb_text};
 use crate::pg::{array, guc, random, varlena};
 use crate::triggers;
-use pgrx::pg_sys::{self, Datum, Oid};
+use pgrx::pg_sys::{self, Datum, Oid, panic::ErrorReport};
+use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::ffi::CString;
 
 sql_function!(vcache_create_namespace, pg_finfo_vcache_create_namespace, create);
@@ -72,7 +73,7 @@ fn try_create(call: &Call) -> Result<(), Error> {
         return Err(Error::NamespaceExists(name.to_string()));
     }
     // The more special name would take searches away from the pattern, so it is for who owns that one.
-    if let Some((_, covering)) = registry.covering(&name.prefix)
+    if let Some(covering) = registry.covering(&name.prefix, Registration::read)
         && let Some(class) = catalog::class(covering.source)
     {
         check_owner(covering.source, &class);
@@ -94,8 +95,9 @@ fn try_create(call: &Call) -> Result<(), Error> {
         vector_column,
         name,
     };
-    check(&registration, &source, &class)?;
+    let definition = check(&registration, &source, &class)?;
     insert(&registry, &registration);
+    tell_of_shared_index(&registration, &definition, &source);
     // What is open cannot be given triggers.
     drop(source);
     if registration.is_exact() {
@@ -322,7 +324,7 @@ fn search_settings(json: &str, source: &Table) -> Result<Vec<String>, Error> {
 }
 
 /// Everything that can be known about a registration before it is used.
-fn check(registration: &Registration, source: &Table, class: &Class) -> Result<(), Error> {
+fn check(registration: &Registration, source: &Table, class: &Class) -> Result<Definition, Error> {
     if ![EXACT, TTL].contains(&registration.freshness.as_str()) {
         return Err(Error::Freshness(registration.freshness.clone()));
     }
@@ -339,6 +341,53 @@ fn check(registration: &Registration, source: &Table, class: &Class) -> Result<(
     match Definition::derive(registration, source) {
         Err(Error::SourceColumnGone { column, .. }) => Err(Error::UnknownColumn { table: class.name.clone(), column }),
         Err(error) => Err(error),
-        Ok(_) => Ok(()),
+        Ok(definition) => {
+            if !registration.name.is_pattern {
+                // The name is the value: one that is none of the column's type would never find a row.
+                definition.tenant_value(&registration.name.prefix);
+            }
+            Ok(definition)
+        }
+    }
+}
+
+/// Tells who registers tenants when an index that serves them all will leave their searches with few rows.
+fn tell_of_shared_index(registration: &Registration, definition: &Definition, source: &Table) {
+    let columns = catalog::columns(source);
+    let vector = columns.iter().find(|column| column.name == registration.vector_column);
+    let (Some(tenant), Some(vector)) = (&definition.tenant, vector) else { return };
+    let Ok(operator) = definition.engine.operator(&registration.metric, vector) else { return };
+    if !definition.engine.filters_candidates() {
+        return;
+    }
+    let connection = Connection::open();
+    // Whoever has made an index for a part of the rows, or a part of the table for a value, has thought of it.
+    let result = connection.write(
+        c"SELECT pg_catalog.min(i.indexrelid::pg_catalog.regclass::pg_catalog.text) FROM pg_catalog.pg_index i \
+          JOIN pg_catalog.pg_opclass k ON k.oid OPERATOR(pg_catalog.=) i.indclass[0] \
+          JOIN pg_catalog.pg_amop a ON a.amopfamily OPERATOR(pg_catalog.=) k.opcfamily \
+          WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indkey[0] OPERATOR(pg_catalog.=) $2 AND i.indisvalid \
+            AND a.amopopr OPERATOR(pg_catalog.=) $3 \
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_partitioned_table p \
+                            WHERE p.partrelid OPERATOR(pg_catalog.=) $1 AND p.partattrs[0] OPERATOR(pg_catalog.=) $4) \
+          HAVING pg_catalog.bool_and(i.indpred IS NULL)",
+        &[
+            (pg_sys::OIDOID, Some(source.oid().into())),
+            (pg_sys::INT2OID, Some(vector.number.into())),
+            (pg_sys::OIDOID, Some(operator.oid.into())),
+            (pg_sys::INT2OID, Some(tenant.number.into())),
+        ],
+    );
+    if let Some(index) = result.rows().next().and_then(|row| row.text(0).map(str::to_owned)) {
+        let message = format!("searches of one \"{}\" may come back with few rows", tenant.name);
+        ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, "vcache")
+            .set_detail(format!(
+                "RuVector takes a hundred candidates or so from index {index}, whosever they are, and leaves out the others' afterwards."
+            ))
+            .set_hint(format!(
+                "Make an index for each \"{0}\" instead (CREATE INDEX … WHERE {0} = …), or a partition for each.",
+                tenant.name
+            ))
+            .report(PgLogLevel::NOTICE);
     }
 }

@@ -58,6 +58,22 @@ struct Elements<'a> {
     nulls: &'a [bool],
 }
 
+/// The bytes of the elements, which are this wide, of a one-dimensional array without NULLs; `None` for another array.
+fn packed<'a>(datum: pg_sys::Datum, width: usize) -> Option<&'a [u8]> {
+    // SAFETY: the datum is an array. Behind its head stand the number of elements and the lower bound, and then, aligned for any type,
+    // as many elements.
+    unsafe {
+        let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+        if (*array).ndim != 1 || (*array).dataoffset != 0 {
+            return None;
+        }
+        let dimensions = array.add(1).cast::<i32>();
+        let head = (size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>()).next_multiple_of(align_of::<f64>());
+        let bytes = (*dimensions).unsigned_abs() as usize * width;
+        Some(std::slice::from_raw_parts(array.cast::<u8>().add(head), bytes))
+    }
+}
+
 /// Takes a one-dimensional array apart; `Err` with the dimensions of another.
 fn elements<'a>(datum: pg_sys::Datum, element: pg_sys::Oid) -> Result<Elements<'a>, i32> {
     let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
@@ -95,6 +111,17 @@ fn elements<'a>(datum: pg_sys::Datum, element: pg_sys::Oid) -> Result<Elements<'
 /// # Errors
 /// [`Error::ArrayDimensions`], [`Error::NullElement`].
 pub fn read_numbers(datum: pg_sys::Datum, number: Number, oid: pg_sys::Oid, out: &mut Vec<f32>) -> Result<(), Error> {
+    // What drivers send: taken apart one by one, 1,536 elements take several microseconds.
+    let packed = match number {
+        Number::Float4 => packed(datum, 4).map(|bytes| out.extend(values(bytes, f32::from_ne_bytes))),
+        Number::Float8 => {
+            packed(datum, 8).map(|bytes| out.extend(values(bytes, |eight| f64::from_ne_bytes(eight) as f32)))
+        }
+        _ => None,
+    };
+    if packed.is_some() {
+        return Ok(());
+    }
     let Elements { values, nulls } = elements(datum, oid).map_err(Error::ArrayDimensions)?;
     for (i, (value, null)) in values.iter().zip(nulls).enumerate() {
         if *null {
@@ -103,6 +130,10 @@ pub fn read_numbers(datum: pg_sys::Datum, number: Number, oid: pg_sys::Oid, out:
         out.push(number.read(*value));
     }
     Ok(())
+}
+
+fn values<const WIDTH: usize>(bytes: &[u8], value: impl Fn([u8; WIDTH]) -> f32) -> impl Iterator<Item = f32> {
+    bytes.as_chunks().0.iter().map(move |element| value(*element))
 }
 
 /// The elements of a `name[]` or a `text[]`; a NULL among them is an error.

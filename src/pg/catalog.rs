@@ -2,8 +2,10 @@
 
 use super::scan::{self, Condition, Table};
 use super::varlena::{c_string, text};
-use pgrx::pg_sys;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::{PgLogLevel, PgTryBuilder, pg_sys};
 use std::ffi::{CStr, CString};
+use std::panic::AssertUnwindSafe;
 
 /// A row of pg_class.
 #[derive(Debug, Clone)]
@@ -299,6 +301,28 @@ pub fn value_of_text(kind: pg_sys::Oid, modifier: i32, text: &CStr) -> pg_sys::D
         pg_sys::getTypeInputInfo(kind, &mut function, &mut parameter);
         pg_sys::OidInputFunctionCall(function, pg_sys::pstrdup(text.as_ptr()), parameter, modifier)
     }
+}
+
+/// The same; to the type's own error, which knows nothing of where the text comes from, `hint` is added.
+pub fn value_of_text_or(kind: pg_sys::Oid, modifier: i32, text: &CStr, hint: impl Fn() -> String) -> pg_sys::Datum {
+    let mut add_hint = AssertUnwindSafe(|error| match error {
+        CaughtError::PostgresError(report) if report.hint().is_none() => {
+            let (code, message) = (report.sql_error_code(), report.message().to_owned());
+            let mut told = ErrorReport::new(code, message, "vcache").set_hint(hint());
+            if let Some(detail) = report.detail() {
+                told = told.set_detail(detail.to_owned());
+            }
+            told.report(PgLogLevel::ERROR);
+            unreachable!("an ERROR does not return")
+        }
+        other => other.rethrow(),
+    });
+    PgTryBuilder::new(|| value_of_text(kind, modifier, text))
+        .catch_others(move |error| {
+            let whole = &mut add_hint;
+            whole(error)
+        })
+        .execute()
 }
 
 /// The function that makes text of a type's values.

@@ -2,8 +2,10 @@
 //! at their defaults.
 
 use super::varlena::c_string;
-use pgrx::{GucContext, GucFlags, pg_sys};
-use std::ffi::{CStr, CString, c_char};
+use once_cell::sync::OnceCell;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{GucContext, GucFlags, PgLogLevel, PgSqlErrorCode, pg_guard, pg_sys};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
 /// Settings that hold until this is dropped. An ERROR in between needs no clean-up: the end of the (sub)transaction
@@ -147,6 +149,42 @@ pub fn define_int(
     }
 }
 
+/// Tells what is wrong with a value of a setting, if anything is.
+pub type Objection = fn(&CStr) -> Option<&'static str>;
+
+/// The objection to the one setting that has one, and the setting's name.
+static OBJECTION: OnceCell<(&CStr, Objection, &str)> = OnceCell::new();
+
+/// Has values of a setting that is about to be defined looked at by [`warns`]; they are taken all the same.
+pub fn object(name: &'static CStr, objection: Objection, hint: &'static str) {
+    // The library is loaded once.
+    let _ = OBJECTION.set((name, objection, hint));
+}
+
+/// The hook for that. At a reload every backend reads the configuration: the postmaster tells the log, and a backend whoever is in the
+/// middle of a statement, such as ALTER SYSTEM.
+#[pg_guard]
+unsafe extern "C-unwind" fn warns(
+    value: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: variables of this process, and a pointer to a string or to null.
+    let (concerned, value) = unsafe { (!pg_sys::IsUnderPostmaster || !pg_sys::ActivePortal.is_null(), *value) };
+    if concerned
+        && !value.is_null()
+        && let Some((name, objection, hint)) = OBJECTION.get()
+        // SAFETY: terminated, as all of PostgreSQL's.
+        && let Some(why) = objection(unsafe { CStr::from_ptr(value) })
+    {
+        let message = format!("{} cannot be used: {why}", name.to_string_lossy());
+        ErrorReport::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message, "vcache")
+            .set_hint(*hint)
+            .report(PgLogLevel::WARNING);
+    }
+    true
+}
+
 /// Defines a setting of a string whose default is only known when the library is loaded. The default is never freed.
 pub fn define_string(
     name: &'static CStr,
@@ -167,7 +205,7 @@ pub fn define_string(
             default.into_raw(),
             context as isize as _,
             flags.bits(),
-            None,
+            Some(warns),
             None,
             None,
         );

@@ -13,6 +13,12 @@ pub fn bits() -> i64 {
     i64::from_ne_bytes(bytes)
 }
 
+/// 64 random bits, at little cost: each process draws them from a generator that PostgreSQL seeds from its strong source.
+pub fn token() -> i64 {
+    // SAFETY: the state is this process' own.
+    unsafe { pg_sys::pg_prng_uint64(&raw mut pg_sys::pg_global_prng_state) as i64 }
+}
+
 /// A number from 0 up to 1, for what need not be unguessable.
 pub fn fraction() -> f64 {
     const BITS: u32 = f64::MANTISSA_DIGITS;

@@ -32,8 +32,10 @@ pub struct Waiter {
 }
 
 impl Waiter {
-    /// Waits for these sockets, which outlive the waiter.
-    pub fn new(sockets: &[(RawFd, For)]) -> Self {
+    /// Waits for these sockets, which outlive the waiter. `None` when this backend may have no more files open: PostgreSQL, which
+    /// takes a place for the set itself, would raise that.
+    pub fn new(sockets: &[(RawFd, For)]) -> Option<Self> {
+        drop(Descriptor::reserve()?);
         // SAFETY: the set has room for the latch, the postmaster's death and every socket; it lives in a context that outlives
         // transactions and is freed by `drop`.
         unsafe {
@@ -45,7 +47,7 @@ impl Waiter {
             let add = |&(socket, what): &(RawFd, For)| {
                 (pg_sys::AddWaitEventToSet(set, what.event(), socket, none.cast(), none), what)
             };
-            Self { set, sockets: sockets.iter().map(add).collect() }
+            Some(Self { set, sockets: sockets.iter().map(add).collect() })
         }
     }
 
@@ -73,16 +75,18 @@ impl Waiter {
     /// [`TimedOut`].
     pub fn wait(&mut self, deadline: Instant) -> Result<(), TimedOut> {
         loop {
+            // What is there already counts even when the deadline has passed: with more sessions than processors this backend may
+            // not have run since.
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(TimedOut);
-            }
             let mut event = pg_sys::WaitEvent::default();
             // SAFETY: the set is valid; there is room for one event.
             let events = unsafe {
                 pg_sys::WaitEventSetWait(self.set, milliseconds(left), &mut event, 1, pg_sys::PG_WAIT_EXTENSION)
             };
             if events == 0 {
+                if left.is_zero() {
+                    return Err(TimedOut);
+                }
                 continue;
             }
             if event.events & pg_sys::WL_LATCH_SET == 0 {

@@ -59,6 +59,14 @@ impl Authority {
         self.write(&pem, &key)
     }
 
+    /// Issues the certificate of a further authority, with these names.
+    pub fn issue_authority(&self, names: &[&str]) -> Certificate {
+        let (mut about, key) = request(names, Valid::Now);
+        about.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = about.signed_by(&key, &self.issuer).expect("certificate").pem();
+        self.write(&pem, &key)
+    }
+
     /// One that has signed itself.
     pub fn self_signed(&self, names: &[&str]) -> Certificate {
         let (about, key) = request(names, Valid::Now);

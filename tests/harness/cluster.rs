@@ -95,8 +95,8 @@ impl RedisCluster {
         self.nodes.iter().filter(|node| node.is_running()).map(|node| node.errors(code)).sum()
     }
 
-    /// Moves every slot that has keys from one node to another, both masters, key by key; `pause` is called while a slot is on its way:
-    /// when nothing has moved, and when all its keys have but the node is still the old one.
+    /// Moves every slot that has keys from one node to another, both masters; `pause` is called while a slot is on its way: when nothing
+    /// has moved, after every ten keys, and when all have moved but the node is still the old one.
     pub fn move_slots(&self, from: usize, to: usize, mut pause: impl FnMut()) {
         let (from, to) = (&self.nodes[from], &self.nodes[to]);
         let (from_id, to_id) = (id(from), id(to));
@@ -112,7 +112,7 @@ impl RedisCluster {
             pause();
             loop {
                 let keys: Vec<String> = redis::cmd("CLUSTER")
-                    .arg(&["GETKEYSINSLOT", &slot, "100"])
+                    .arg(&["GETKEYSINSLOT", &slot, "10"])
                     .query(&mut from.connection(0))
                     .expect("CLUSTER GETKEYSINSLOT");
                 if keys.is_empty() {
@@ -122,6 +122,7 @@ impl RedisCluster {
                 let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "REPLACE", "KEYS"];
                 words.extend(keys.iter().map(String::as_str));
                 from.command(&words);
+                pause();
             }
             pause();
             for node in [to, from] {

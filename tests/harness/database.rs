@@ -80,7 +80,7 @@ impl<'server> Database<'server> {
 
     /// Waits until Redis, which is well, is asked again: the breaker takes its time.
     pub fn until_redis_is_used(&self) {
-        until("Redis is used", || self.redis().0 == "ok");
+        until("Redis is used", || self.redis().0 != "down");
     }
 
     /// What vcache has counted for a namespace.

@@ -68,6 +68,15 @@ impl Directory {
         path
     }
 
+    /// Makes a named pipe of the servers' account in it, which nobody else may open.
+    pub fn pipe(&self, name: &str) -> PathBuf {
+        let path = self.path.join(name);
+        let made = Command::new("mkfifo").args(["-m", "600"]).arg(&path).status().expect("mkfifo");
+        assert!(made.success(), "mkfifo {}", path.display());
+        account::give(&path);
+        path
+    }
+
     /// Notes the process that the watcher is to end, and the signal that ends it.
     pub fn note(&self, signal: &str, process: &Child) {
         fs::write(self.path.join("process"), format!("{signal} {}\n", process.id())).expect("note of a process");

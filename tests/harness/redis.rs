@@ -35,8 +35,18 @@ impl Redis {
     }
 
     /// Starts a sentinel that watches nothing yet.
-    pub(crate) fn start_sentinel(options: &[&str], password: Option<&str>) -> Self {
+    pub fn start_sentinel(options: &[&str], password: Option<&str>) -> Self {
         Self::start_as(true, options, password)
+    }
+
+    /// Starts a node of a cluster that has all slots, alone.
+    pub fn start_cluster_of_one(options: &[&str]) -> Self {
+        let bus = free_port().to_string();
+        let node = Self::start_with(&[&["--cluster-enabled", "yes", "--cluster-port", &bus], options].concat(), None);
+        node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        let serves = || node.try_command(&["GET", "x"]).is_ok();
+        until("it serves its slots", serves);
+        node
     }
 
     fn start_as(sentinel: bool, options: &[&str], password: Option<&str>) -> Self {
@@ -204,8 +214,18 @@ impl Redis {
 
     /// Whether it is a master, and not a replica.
     pub fn is_master(&self) -> bool {
-        let role: Vec<redis::Value> = redis::cmd("ROLE").query(&mut self.connection(0)).expect("ROLE");
-        role.first() == Some(&redis::Value::BulkString(b"master".to_vec()))
+        self.role().is_ok_and(|role| role == "master")
+    }
+
+    /// Whether it is a replica, and not a master.
+    pub fn is_replica(&self) -> bool {
+        self.role().is_ok_and(|role| role == "slave")
+    }
+
+    /// What it is. Where that changes, sentinels end all connections, this one as well.
+    fn role(&self) -> redis::RedisResult<String> {
+        let role: Vec<redis::Value> = redis::cmd("ROLE").query(&mut self.try_connection(0)?)?;
+        Ok(role.into_iter().next().map_or_else(|| Ok(String::new()), redis::from_redis_value)?)
     }
 
     /// Runs a command whose reply nobody needs.

@@ -1,6 +1,6 @@
 //! Namespaces that are the rows of one value of a column, by exact name and by pattern.
 
-use harness::{Database, Session, Source, VECTOR, assert_same, ids};
+use harness::{Database, Engine, Session, Source, VECTOR, assert_same, ids};
 
 use crate::stand;
 
@@ -110,8 +110,24 @@ fn the_rest_of_the_name_is_cast_to_the_columns_type() {
     assert_tenant(&mut session, &source, "n/-42", "tenant = -42");
     assert_tenant(&mut session, &source, "7", "tenant = 7");
     for bad in ["n/seven", "n/", "n/7 OR true", "n/99999999999"] {
-        session.fails(&format!("SELECT * FROM vcache_search('{bad}', '{}')", source.query(1))).assert("22", &[]);
+        let failure = session.fails(&format!("SELECT * FROM vcache_search('{bad}', '{}')", source.query(1)));
+        failure.assert("22", &[]);
+        // A mistyped name may be one that a pattern catches.
+        let expected = format!(
+            "Namespace \"{bad}\", by pattern \"n/*\", is the rows of a value of column \"tenant\", of type integer."
+        );
+        assert_eq!(failure.hint, expected);
     }
+    // Of an exact name it is known when it is registered.
+    let sql =
+        "SELECT vcache_create_namespace('seven', 'notes', 'embedding', metric => 'l2', namespace_column => 'tenant')";
+    let failure = session.fails(sql);
+    failure.assert("22P02", &["integer", "seven"]);
+    assert_eq!(failure.hint, "Namespace \"seven\" is the rows of a value of column \"tenant\", of type integer.");
+    session.run("SELECT vcache_create_namespace('seven', 'notes', 'embedding', metric => 'l2')");
+    session
+        .fails("SELECT vcache_alter_namespace('seven', '{\"namespace_column\": \"tenant\"}')")
+        .assert("22P02", &["seven"]);
     session.run("DROP TABLE notes, origin");
 
     let database = stand().database();
@@ -163,4 +179,52 @@ fn a_name_that_means_another_value_in_another_session_is_another_entry() {
         }
         assert_eq!(outcomes(&database, &format!("at/{name}")), (2, 2, 0), "{kind}");
     }
+}
+
+#[test]
+fn who_registers_tenants_over_one_index_of_ruvectors_is_told_what_comes_of_it() {
+    let database = stand().database();
+    let mut session = database.session();
+    let tenants: Vec<String> = (0..10).map(|n| format!("t{n}")).collect();
+    let source = notes(&mut session, "text", &tenants.iter().map(String::as_str).collect::<Vec<_>>());
+    let class = source.metric.operator_class(session.engine());
+    let told = |session: &mut Session, namespace: &str| {
+        register(session, namespace);
+        let notices = session.notices();
+        assert!(notices.iter().all(|notice| notice.severity == "NOTICE"), "{notices:?}");
+        !notices.is_empty()
+    };
+    assert!(!told(&mut session, "none/*"));
+    source.index(&mut session);
+    assert_eq!(told(&mut session, "shared/*"), session.engine() == Engine::RuVector);
+    session.run("SELECT vcache_create_namespace('all', 'notes', 'embedding')");
+    assert_eq!(session.notices(), []);
+
+    // What the notice says to do instead: an index for each tenant, or a partition.
+    session.run("DROP INDEX notes_embedding_idx");
+    for tenant in &tenants {
+        session.run(&format!("CREATE INDEX ON notes USING hnsw (embedding {class}) WHERE tenant = '{tenant}'"));
+    }
+    session.run(&format!(
+        "CREATE TABLE parts (id int, tenant text, embedding {VECTOR}(64)) PARTITION BY LIST (tenant);
+         CREATE INDEX ON parts USING hnsw (embedding {class});
+         DO $$ BEGIN FOR n IN 0..9 LOOP
+             EXECUTE format('CREATE TABLE %I PARTITION OF parts FOR VALUES IN (%L)', 'part_' || n, 't' || n);
+         END LOOP; END $$;
+         INSERT INTO parts SELECT id, tenant, embedding FROM notes WHERE tenant IS NOT NULL"
+    ));
+    assert!(!told(&mut session, "each/*"));
+    session.run(
+        "SELECT vcache_create_namespace('parts/*', 'parts', 'embedding', 'id', 'l2', namespace_column => 'tenant')",
+    );
+    assert_eq!(session.notices(), []);
+    session.run("SET enable_seqscan = off");
+    for tenant in &tenants {
+        for namespace in ["each", "parts"] {
+            assert_eq!(session.search(&format!("{namespace}/{tenant}"), &source.query(1), 10).len(), 10, "{namespace}");
+        }
+    }
+    // An index of a part of the rows is not the one that serves a namespace.
+    assert_eq!(session.number("SELECT count(index) FROM vcache_namespaces WHERE namespace = 'each/*'"), 0);
+    assert_eq!(session.number("SELECT count(index) FROM vcache_namespaces WHERE namespace = 'parts/*'"), 1);
 }

@@ -26,6 +26,18 @@ fn guarded() -> Redis {
 }
 
 #[test]
+fn a_socket_that_is_not_there_or_not_for_everybody_is_said() {
+    let redis = Redis::start_with(&["--unixsocketperm", "400"], None);
+    let server = Stand::setup("redis+unix:///nowhere/redis.sock").start();
+    let database = server.database();
+    let (mut session, source) = prepared(&database);
+    assert_down(&database, &mut session, &source, "/nowhere/redis.sock: there is no such socket");
+    server.reload_with("vcache.redis_url", &format!("redis+unix://{}", redis.socket().display()));
+    let why = "permission denied: the server's account may not connect to it";
+    assert_down(&database, &mut database.session(), &source, why);
+}
+
+#[test]
 fn over_tcp_and_over_a_unix_socket() {
     let redis = Redis::start();
     assert_works(&redis.url());
@@ -171,7 +183,22 @@ fn what_is_not_known_is_refused_and_said() {
         assert_down(&database, &mut database.session(), &source, why);
         let said = health(&mut database.session());
         assert!(!said.contains("half") && !said.contains("127.0.0.1"), "{url}: {said}");
+        // There is nobody to leave alone; the log is told at each reload.
+        assert_searches(&mut database.session(), &source, [2, 2, 2, 2]);
+        assert!(health(&mut database.session()).contains("breaker closed"), "{url}");
+        let log = server.log();
+        let told = log.lines().rfind(|line| line.contains("WARNING:")).expect("a warning");
+        assert!(told.contains("vcache.redis_url cannot be used: ") && told.contains(why), "{told}");
     }
+    assert!(!server.log().contains("leaves vcache.redis_url"), "{}", server.last_of_log());
+    // Who sets it by SQL is told at once, and nobody else.
+    let (mut session, mut other) = (database.session(), database.session());
+    session.run("ALTER SYSTEM SET vcache.redis_url = 'redis://user:a/b@127.0.0.1/0'");
+    assert_eq!(session.notices().len(), 1);
+    session.run("SELECT pg_reload_conf()");
+    session.run("ALTER SYSTEM RESET vcache.redis_url");
+    session.run("SELECT pg_reload_conf()");
+    assert_eq!((session.notices(), other.notices()), (vec![], vec![]));
     for url in [format!("redis://127.0.0.1:{port}/0?protocol=2"), format!("valkey://127.0.0.1:{port}")] {
         server.reload_with("vcache.redis_url", &url);
         assert_up(&database, &mut database.session(), &source);

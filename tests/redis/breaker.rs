@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use harness::{BlackHole, Database, Fault, Postgres, Proxy, Redis, Setup, Stand, Stop, literal, until};
 
-use crate::{assert_searches, prepared, waits};
+use crate::{assert_searches, health, prepared, waits};
 
 /// A server that reaches its Redis through a proxy, and gives up on it soon, or only after a minute.
 fn through_proxy(timeout: &str, more: impl FnOnce(Setup) -> Setup) -> (Redis, Proxy, Postgres) {
@@ -168,10 +168,71 @@ fn a_refusal_to_write_keeps_nobody_from_reading() {
     });
     let before = database.stats("docs").hits;
     assert_searches(&mut session, &source, 200..210);
-    assert_eq!(database.redis().0, "ok");
+    assert_eq!(database.redis().0, "degraded");
     assert!(database.redis().1.contains("breaker closed"), "{:?}", database.redis());
     assert_eq!(database.stats("docs").hits, before);
     assert_eq!(log_lines(&stand.server, "leaves Redis"), 0);
+}
+
+#[test]
+fn a_refusal_to_store_shows_until_something_is_stored() {
+    let redis = Redis::start();
+    let server = Stand::setup(&redis.url()).start();
+    let database = server.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, [1]);
+    redis.configure("maxmemory-policy", "noeviction");
+    redis.configure("maxmemory", "1");
+    // What is there is found, what is not is asked for again and again.
+    assert_searches(&mut session, &source, [1, 2, 2]);
+    for session in [&mut session, &mut database.session()] {
+        let said = health(session);
+        assert!(said.starts_with("degraded: ") && said.contains("breaker closed"), "{said}");
+        assert!(said.ends_with("nothing is stored: the last store was refused with OOM"), "{said}");
+    }
+    redis.configure("maxmemory", "0");
+    assert_searches(&mut session, &source, [1]);
+    assert!(health(&mut session).starts_with("degraded: "));
+    assert_searches(&mut session, &source, [2]);
+    assert!(health(&mut session).starts_with("ok: "));
+    assert_eq!(database.stats("docs").stores, 2);
+}
+
+#[test]
+fn a_redis_that_answers_and_stores_nothing_is_not_asked_to_store() {
+    let stand = Stand::start_with(|setup| setup.set("vcache.redis_timeout", "200ms"));
+    let database = stand.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, 0..5);
+    stand.redis.command(&["CLIENT", "PAUSE", "600000", "WRITE"]);
+    let mut fresh = 100..;
+    let lines = |words: &str| log_lines(&stand.server, words);
+    until("stores are left alone", || {
+        // The look-up between two stores is answered, and says nothing of storing.
+        assert_searches(&mut session, &source, fresh.by_ref().take(1));
+        lines("stores nothing in Redis at 127.0.0.1") == 1
+    });
+    let (before, gets) = (database.stats("docs"), stand.redis.calls("get"));
+    assert_searches(&mut session, &source, (0..5).chain(fresh.by_ref().take(40)));
+    let after = database.stats("docs");
+    assert_eq!((after.hits - before.hits, after.stores), (5, before.stores), "{after:?}");
+    assert!(stand.redis.calls("get") >= gets + 45 && after.redis_timeouts < before.redis_timeouts + 40, "{after:?}");
+    let (status, detail) = database.redis();
+    assert!(
+        status == "degraded" && detail.contains("breaker closed; nothing is stored: no answer in time"),
+        "{detail}"
+    );
+
+    stand.redis.command(&["CLIENT", "UNPAUSE"]);
+    until("it is asked to store again", || {
+        assert_searches(&mut session, &source, fresh.by_ref().take(1));
+        database.redis().0 == "ok"
+    });
+    let stores = database.stats("docs").stores;
+    assert_searches(&mut session, &source, fresh.take(5));
+    assert_eq!(database.stats("docs").stores, stores + 5);
+    assert_eq!((lines("stores nothing in"), lines("stores in Redis at 127.0.0.1")), (1, 1));
+    assert_eq!((lines("leaves Redis"), lines("uses Redis")), (0, 0));
 }
 
 #[test]

@@ -250,7 +250,7 @@ fn urls_that_are_none() {
 }
 
 /// The reply to CLUSTER SLOTS of one node that has all slots.
-fn all_slots(host: &str, port: u16) -> Vec<u8> {
+pub fn all_slots(host: &str, port: u16) -> Vec<u8> {
     format!("*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n${}\r\n{host}\r\n:{port}\r\n$1\r\nx\r\n", host.len()).into_bytes()
 }
 
@@ -305,7 +305,7 @@ fn redirections_in_circles_end() {
 }
 
 /// A redirection of the command's key.
-fn moved(command: &[String], host: &str, port: u16) -> String {
+pub fn moved(command: &[String], host: &str, port: u16) -> String {
     format!("-MOVED {} {host}:{port}\r\n", vcache_core::cluster::slot(command[1].as_bytes()))
 }
 

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Redis, Stand, until};
+use harness::{Redis, RedisCluster, Scripted, Stand, until};
 use redis::Commands;
 
+use crate::cluster::all_slots;
 use crate::{assert_searches, prepared, waits};
 
 #[test]
@@ -149,4 +150,74 @@ fn values_of_other_types_under_an_entrys_name_are_freed_with_the_rest() {
     let _: () = connection.rpush(format!("vcache:{:032x}", 1), "x").expect("RPUSH");
     assert_eq!(database.session().number("SELECT vcache_flush()"), 1);
     assert_eq!(stand.redis.keys().len(), 0);
+}
+
+#[test]
+fn while_slots_of_a_cluster_move() {
+    let cluster = RedisCluster::start();
+    // All keys in one slot.
+    let server = Stand::setup(&cluster.url(&[0])).set("vcache.key_prefix", "{vcache}").start();
+    let database = server.database();
+    let (mut session, source) = prepared(&database);
+    // Before, in the middle of it, and when all keys are there but the slot is not.
+    for when in 1..=5 {
+        assert_searches(&mut session, &source, 0..30);
+        let from = cluster.nodes().iter().position(|node| node.is_master() && !node.keys().is_empty()).expect("keys");
+        let (mut pauses, mut freed) = (0, String::new());
+        cluster.move_slots(from, (from + 1) % 3, || {
+            pauses += 1;
+            if pauses == when {
+                freed = session.value("SELECT vcache_flush()");
+            }
+        });
+        assert_eq!(freed, "30", "at pause {when} of {pauses}");
+        assert_eq!(cluster.keys().iter().sum::<usize>(), 0);
+        cluster.wait();
+    }
+}
+
+/// What a node says, one that has all slots, of which one with two entries of vcache's is on its way to another.
+fn moving(command: &[String], port: u16, never_done: bool) -> Vec<u8> {
+    let first = format!("{{vcache}}:{:032x}", 1);
+    let second = format!("{{vcache}}:{:032x}", 2);
+    match &*command[0] {
+        "CLUSTER" => all_slots("127.0.0.1", port),
+        "SCAN" => format!("*2\r\n$1\r\n0\r\n*2\r\n$41\r\n{first}\r\n$41\r\n{second}\r\n").into_bytes(),
+        _ if never_done || command.len() > 2 => {
+            b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n".to_vec()
+        }
+        _ => b":1\r\n".to_vec(),
+    }
+}
+
+#[test]
+fn keys_of_a_slot_that_is_half_way() {
+    for (never_done, wanted) in [(false, Ok("2")), (true, Err("slots of the cluster are being moved"))] {
+        let node = Scripted::start(move |command, port| moving(command, port, never_done));
+        let url = format!("redis-cluster://127.0.0.1:{}", node.port());
+        let server = Stand::setup(&url).set("vcache.key_prefix", "{vcache}").start();
+        let database = server.database();
+        match wanted {
+            Ok(freed) => assert_eq!(database.session().value("SELECT vcache_flush()"), freed),
+            Err(why) => database.session().fails("SELECT vcache_flush()").assert("58000", &[why, "0 entries"]),
+        }
+        assert!(node.commands() < 100, "{} commands", node.commands());
+    }
+}
+
+#[test]
+fn a_master_that_does_not_tell_its_address_is_not_left_out_in_silence() {
+    let node = Scripted::start(|command, port| match &*command[0] {
+        "CLUSTER" => {
+            let range =
+                |slots: &str, host: &str, port| format!("*3\r\n{slots}*2\r\n${}\r\n{host}\r\n:{port}\r\n", host.len());
+            let (told, untold) = (range(":0\r\n:99\r\n", "127.0.0.1", port), range(":100\r\n:16383\r\n", "?", port));
+            format!("*2\r\n{untold}{told}").into_bytes()
+        }
+        "SCAN" => format!("*2\r\n$1\r\n0\r\n*1\r\n$39\r\nvcache:{:032x}\r\n", 1).into_bytes(),
+        _ => b":1\r\n".to_vec(),
+    });
+    let server = Stand::setup(&format!("redis-cluster://127.0.0.1:{}", node.port())).start();
+    let failure = server.database().session().fails("SELECT vcache_flush()");
+    failure.assert("58000", &["a master of the cluster does not tell its address", "1 entries were freed before"]);
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use harness::{Stand, until};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{assert_searches, prepared, waits};
 
@@ -72,6 +73,35 @@ fn replies_that_come_too_late_reach_nobody() {
     let stats = database.stats("docs");
     stats.outcomes();
     assert!(stats.hits >= 30, "{stats:?}");
+}
+
+#[test]
+fn a_reply_that_is_there_counts_however_late_the_backend_runs() {
+    const DEADLINE: Duration = Duration::from_secs(5);
+    let stand = stand("5s");
+    let database = stand.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, [1]);
+    let (before, gets) = (database.stats("docs"), stand.redis.calls("get"));
+    let (pid, mut other) = (session.pid(), database.session());
+    let backend = Pid::from_raw(pid.try_into().expect("a process")).expect("a process");
+    stand.redis.pause();
+    std::thread::scope(|scope| {
+        let start = Instant::now();
+        let searching = scope.spawn(|| assert_searches(&mut session, &source, [1]));
+        until("the search waits for Redis", || waits(&mut other, pid));
+        // With many more sessions than processors, a backend may not run until its deadline has passed.
+        kill_process(backend, Signal::STOP).expect("signal to the backend");
+        stand.redis.resume();
+        until("Redis has answered", || stand.redis.calls("get") > gets);
+        // Nor is what wakes it at last the reply: this is what tells it of a reload.
+        kill_process(backend, Signal::HUP).expect("signal to the backend");
+        std::thread::sleep((DEADLINE + Duration::from_millis(100)).saturating_sub(start.elapsed()));
+        kill_process(backend, Signal::CONT).expect("signal to the backend");
+        searching.join().expect("thread");
+    });
+    let after = database.stats("docs");
+    assert_eq!((after.hits, after.redis_timeouts), (before.hits + 1, before.redis_timeouts), "{after:?}");
 }
 
 /// Starts a search that hangs in Redis for as long as a minute, ends it from elsewhere, and gives what became of it.

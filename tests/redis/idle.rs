@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use harness::{Redis, Stand};
+use harness::{Redis, Stand, until};
 
 use crate::{assert_searches, assert_up, prepared};
 
@@ -33,7 +33,7 @@ fn a_connection_that_lay_idle_too_long_is_made_anew() {
 
     // 0: never. It applies to sessions that run.
     stand.server.reload_with("vcache.redis_idle_timeout", "0");
-    harness::until("the session has the new setting", || session.value("SHOW vcache.redis_idle_timeout") == "0");
+    until("the session has the new setting", || session.value("SHOW vcache.redis_idle_timeout") == "0");
     assert_searches(&mut session, &source, [1]);
     let third = clients(&stand.redis);
     session.run("SELECT pg_sleep(1.2)");
@@ -103,4 +103,22 @@ fn an_address_from_which_nothing_comes_does_not_hide_the_next() {
     let (mut session, source) = prepared(&database);
     assert_up(&database, &mut session, &source);
     assert_eq!(database.stats("docs").redis_timeouts, 0);
+}
+
+#[test]
+fn a_session_that_is_told_to_do_without_redis_closes_its_connection() {
+    let stand = Stand::start();
+    let database = stand.database();
+    let (mut session, source) = prepared(&database);
+    assert_searches(&mut session, &source, [1, 1]);
+    assert_eq!(clients(&stand.redis).len(), 1);
+    stand.server.reload_with("vcache.redis_url", "");
+    until("the session has the new setting", || session.value("SHOW vcache.redis_url").is_empty());
+    assert_searches(&mut session, &source, [1]);
+    // Redis sees the end in its own time.
+    until("the connection is closed", || clients(&stand.redis).is_empty());
+    stand.server.reload_with("vcache.redis_url", &stand.redis.url());
+    until("the session has the new setting", || !session.value("SHOW vcache.redis_url").is_empty());
+    assert_searches(&mut session, &source, [1]);
+    assert_eq!(database.stats("docs").hits, 2);
 }

@@ -6,31 +6,44 @@ use harness::{Database, Fault, Generator, Proxy, Redis, Session, Source, Stand, 
 
 use crate::{assert_searches, prepared};
 
-/// What is done to replies, and whether the breaker opens on it.
-fn faults(port: u16) -> Vec<(String, Fault, bool)> {
+/// What becomes of the breaker.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Breaker {
+    Opens,
+    /// Whatever is searched for, Redis is of use.
+    StaysClosed,
+    /// Some searches fail, others do not.
+    Either,
+}
+use Breaker::{Either, Opens, StaysClosed};
+
+/// What is done to replies, and what becomes of the breaker.
+fn faults(port: u16) -> Vec<(String, Fault, Breaker)> {
     let ms = Duration::from_millis;
-    let mut faults: Vec<(String, Fault, bool)> = [
-        ("a reset", Fault::Reset, true),
-        ("silence", Fault::Stall(0), true),
-        ("one byte and silence", Fault::Stall(1), true),
-        ("a reply that breaks off", Fault::Stall(20), true),
-        ("the end in place of a reply", Fault::Truncate(0), true),
-        ("a reply cut short", Fault::Truncate(3), true),
-        ("an entry cut short", Fault::Truncate(100), false),
+    let mut faults: Vec<(String, Fault, Breaker)> = [
+        ("a reset", Fault::Reset, Opens),
+        ("silence", Fault::Stall(0), Opens),
+        ("one byte and silence", Fault::Stall(1), Opens),
+        ("a reply that breaks off", Fault::Stall(3), Opens),
+        // That there is none comes whole.
+        ("an entry that breaks off", Fault::Stall(20), Either),
+        ("the end in place of a reply", Fault::Truncate(0), Opens),
+        ("a reply cut short", Fault::Truncate(3), Opens),
+        ("an entry cut short", Fault::Truncate(100), Either),
         // A miss' reply of five bytes may come in time, an entry does not.
-        ("one byte each 10 ms", Fault::Trickle(ms(10)), false),
-        ("replies behind their deadline", Fault::Late(ms(600)), true),
-        ("a second reply", Fault::Behind(b"$-1\r\n".to_vec()), true),
-        ("a value behind the reply", Fault::Behind(b"$5\r\nhello\r\n".to_vec()), true),
-        ("garbage behind the reply", Fault::Behind(b"\0\xff".to_vec()), true),
+        ("one byte each 10 ms", Fault::Trickle(ms(10)), Either),
+        ("replies behind their deadline", Fault::Late(ms(600)), Opens),
+        ("a second reply", Fault::Behind(b"$-1\r\n".to_vec()), Opens),
+        ("a value behind the reply", Fault::Behind(b"$5\r\nhello\r\n".to_vec()), Opens),
+        ("garbage behind the reply", Fault::Behind(b"\0\xff".to_vec()), Opens),
         // Found before the next command, which then goes over a new connection.
-        ("a second reply a moment later", Fault::Afterwards(b"$5\r\nhello\r\n".to_vec()), false),
-        ("a push a moment later", Fault::Afterwards(b">2\r\n+invalidate\r\n*0\r\n".to_vec()), false),
+        ("a second reply a moment later", Fault::Afterwards(b"$5\r\nhello\r\n".to_vec()), Either),
+        ("a push a moment later", Fault::Afterwards(b">2\r\n+invalidate\r\n*0\r\n".to_vec()), Either),
         // Taken for the reply, and found to be no entry; the reply itself is then one too many.
-        ("a reply before the command", Fault::Unasked(b"$5\r\nhello\r\n".to_vec()), false),
-        ("nonsense before the command", Fault::Unasked(b"220 mail.example.com ESMTP\r\n".to_vec()), true),
+        ("a reply before the command", Fault::Unasked(b"$5\r\nhello\r\n".to_vec()), Either),
+        ("nonsense before the command", Fault::Unasked(b"220 mail.example.com ESMTP\r\n".to_vec()), Opens),
     ]
-    .map(|(what, fault, opens)| (what.to_owned(), fault, opens))
+    .map(|(what, fault, breaker)| (what.to_owned(), fault, breaker))
     .into();
     let moved = format!("-MOVED 0 127.0.0.1:{port}\r\n");
     let mut generator = Generator::new(4);
@@ -49,43 +62,43 @@ fn faults(port: u16) -> Vec<(String, Fault, bool)> {
         "",
         " \u{7} ",
     ];
-    let replies: Vec<(String, Vec<u8>, bool)> = [
+    let replies: Vec<(String, Vec<u8>, Breaker)> = [
         // No deadline is lost on these two.
-        ("an oversized bulk", b"$99999999999\r\n".to_vec(), false),
-        ("a bulk of more than 2^64 bytes", b"$99999999999999999999999\r\n".to_vec(), false),
-        ("a bulk of less than none", b"$-2\r\n".to_vec(), true),
-        ("a bulk without a length", b"$\r\n\r\n".to_vec(), true),
-        ("a bulk without its end", b"$3\r\nabcde\r\n".to_vec(), true),
-        ("a bulk of another length", b"$100\r\nabc\r\n".to_vec(), true),
-        ("an endless line", vec![b'+'; 100_000], true),
-        ("arrays in arrays", b"*1\r\n".repeat(100_000), true),
-        ("a large array", b"*2147483647\r\n".to_vec(), true),
-        ("a push", b">2\r\n+message\r\n+hello\r\n".to_vec(), true),
-        ("a map", b"%1\r\n+a\r\n+b\r\n".to_vec(), true),
-        ("a null of RESP3", b"_\r\n".to_vec(), true),
-        ("a streamed string", b"$?\r\n;4\r\nabcd\r\n;0\r\n".to_vec(), true),
-        ("a number", b":1\r\n".to_vec(), true),
-        ("OK", b"+OK\r\n".to_vec(), true),
-        ("QUEUED", b"+QUEUED\r\n".to_vec(), true),
-        ("an empty line", b"\r\n".to_vec(), true),
-        ("a web server", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec(), true),
-        ("zeros", vec![0; 5000], true),
-        ("noise", noise, true),
-        ("a long refusal", [b"-ERR ".as_slice(), &[b'x'; 100_000]].concat(), true),
+        ("an oversized bulk", b"$99999999999\r\n".to_vec(), StaysClosed),
+        ("a bulk of more than 2^64 bytes", b"$99999999999999999999999\r\n".to_vec(), StaysClosed),
+        ("a bulk of less than none", b"$-2\r\n".to_vec(), Opens),
+        ("a bulk without a length", b"$\r\n\r\n".to_vec(), Opens),
+        ("a bulk without its end", b"$3\r\nabcde\r\n".to_vec(), Opens),
+        ("a bulk of another length", b"$100\r\nabc\r\n".to_vec(), Opens),
+        ("an endless line", vec![b'+'; 100_000], Opens),
+        ("arrays in arrays", b"*1\r\n".repeat(100_000), Opens),
+        ("a large array", b"*2147483647\r\n".to_vec(), Opens),
+        ("a push", b">2\r\n+message\r\n+hello\r\n".to_vec(), Opens),
+        ("a map", b"%1\r\n+a\r\n+b\r\n".to_vec(), Opens),
+        ("a null of RESP3", b"_\r\n".to_vec(), Opens),
+        ("a streamed string", b"$?\r\n;4\r\nabcd\r\n;0\r\n".to_vec(), Opens),
+        ("a number", b":1\r\n".to_vec(), Opens),
+        ("OK", b"+OK\r\n".to_vec(), Opens),
+        ("QUEUED", b"+QUEUED\r\n".to_vec(), Opens),
+        ("an empty line", b"\r\n".to_vec(), Opens),
+        ("a web server", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec(), Opens),
+        ("zeros", vec![0; 5000], Opens),
+        ("noise", noise, Opens),
+        ("a long refusal", [b"-ERR ".as_slice(), &[b'x'; 100_000]].concat(), Opens),
         // To a GET these are answers: there is an entry that is none, or there is no entry.
-        ("a value that is no entry", b"$5\r\nhello\r\n".to_vec(), false),
-        ("an empty value", b"$0\r\n\r\n".to_vec(), false),
-        ("no value", b"$-1\r\n".to_vec(), false),
-        ("MOVED in circles", moved.clone().into_bytes(), false),
-        ("ASK in circles", moved.replace("MOVED", "ASK").into_bytes(), false),
-        ("another type", b"-WRONGTYPE Operation against a key\r\n".to_vec(), false),
+        ("a value that is no entry", b"$5\r\nhello\r\n".to_vec(), StaysClosed),
+        ("an empty value", b"$0\r\n\r\n".to_vec(), StaysClosed),
+        ("no value", b"$-1\r\n".to_vec(), StaysClosed),
+        ("MOVED in circles", moved.clone().into_bytes(), StaysClosed),
+        ("ASK in circles", moved.replace("MOVED", "ASK").into_bytes(), StaysClosed),
+        ("another type", b"-WRONGTYPE Operation against a key\r\n".to_vec(), StaysClosed),
     ]
-    .map(|(what, reply, opens)| (what.to_owned(), reply, opens))
+    .map(|(what, reply, breaker)| (what.to_owned(), reply, breaker))
     .into();
     let refusals =
-        refusals.map(|refusal| (format!("refused: {refusal}"), format!("-{refusal}\r\n").into_bytes(), true));
+        refusals.map(|refusal| (format!("refused: {refusal}"), format!("-{refusal}\r\n").into_bytes(), Opens));
     let replies = replies.into_iter().chain(refusals);
-    faults.extend(replies.map(|(what, reply, opens)| (what, Fault::Instead(reply), opens)));
+    faults.extend(replies.map(|(what, reply, breaker)| (what, Fault::Instead(reply), breaker)));
     faults
 }
 
@@ -98,7 +111,7 @@ struct Scene<'a> {
 
 impl Scene<'_> {
     /// Searches for what is there and for what is not, in an old session and in a new one, with the fault and after it.
-    fn survives(&mut self, what: &str, fault: Fault, opens: bool, fresh: u64) {
+    fn survives(&mut self, what: &str, fault: Fault, breaker: Breaker, fresh: u64) {
         let before = self.database.stats("docs");
         self.proxy.set(fault);
         assert_searches(&mut self.session, self.source, [1, fresh, 2]);
@@ -107,7 +120,9 @@ impl Scene<'_> {
         after.outcomes();
         assert_eq!((after.lookups, after.engine_errors), (before.lookups + 6, 0), "{what}: {after:?}");
         let detail = self.database.redis().1;
-        assert!(!opens || detail.contains("breaker open"), "{what}: {detail}");
+        let is = |state: &str| detail.contains(state);
+        assert!(breaker != Opens || is("breaker open"), "{what}: {detail}");
+        assert!(breaker != StaysClosed || is("breaker closed"), "{what}: {detail}");
         self.proxy.set(Fault::None);
         self.database.until_redis_is_used();
         // What was overwritten or never stored is a miss once; on a busy machine a reply may be late.
@@ -131,8 +146,8 @@ fn whatever_comes_back_searches_answer_right_and_hits_come_again() {
     let (mut session, source) = prepared(&database);
     assert_searches(&mut session, &source, [1, 2]);
     let mut scene = Scene { database: &database, proxy: &proxy, source: &source, session };
-    for (number, (what, fault, opens)) in faults(proxy.port()).into_iter().enumerate() {
-        scene.survives(&what, fault, opens, 100 + number as u64);
+    for (number, (what, fault, breaker)) in faults(proxy.port()).into_iter().enumerate() {
+        scene.survives(&what, fault, breaker, 100 + number as u64);
     }
     let log = server.log();
     assert!(!log.contains("terminated by signal") && !log.contains("panicked"), "{}", server.last_of_log());
@@ -200,4 +215,35 @@ fn a_redis_that_is_full_and_evicts() {
     assert!(stats.hits >= 300, "{stats:?}");
     assert!(stand.redis.keys().len() < 900, "{} keys: nothing was evicted", stand.redis.keys().len());
     assert!(database.redis().1.contains("breaker closed"));
+}
+
+#[test]
+fn what_a_server_says_in_its_own_words_is_shown_nowhere() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.port());
+    let server = Stand::setup(&proxy.url()).start();
+    let database = server.database();
+    let (mut session, source) = prepared(&database);
+    session.run("SET client_min_messages = 'log'");
+    session.notices();
+    // The first word is what a code stands for; the third is longer than any.
+    for said in
+        ["Swordfish is the password", "swordfish", &"SWORDFISH".repeat(4), "ERR swordfish", "WRONGTYPE swordfish"]
+    {
+        proxy.set(Fault::Instead(format!("-{said}\r\n").into_bytes()));
+        assert_searches(&mut session, &source, 0..6);
+        let seen = database.redis().1;
+        assert!(seen.contains("refused with ") && !seen.to_lowercase().contains("swordfish"), "{said}: {seen}");
+        proxy.set(Fault::None);
+        database.until_redis_is_used();
+    }
+    let log = server.log();
+    assert!(
+        log.contains("vcache leaves Redis at 127.0.0.1") && log.contains("vcache uses Redis at 127.0.0.1"),
+        "{log}"
+    );
+    assert!(!log.to_lowercase().contains("swordfish"), "{log}");
+    // These lines are for the log alone, whatever a session sets.
+    let notices = session.notices();
+    assert!(!notices.iter().any(|notice| notice.message.contains("Redis")), "{notices:?}");
 }

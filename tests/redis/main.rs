@@ -3,6 +3,8 @@
 mod access;
 mod breaker;
 mod cluster;
+mod cluster_nodes;
+mod descriptors;
 mod entries;
 mod faults;
 mod flush;

@@ -33,7 +33,11 @@ fn right_wrong_missing_and_rotated() {
         ("", 0o600, "redis_password_file is empty"),
         ("\n", 0o600, "redis_password_file is empty"),
         ("wrong-secret\nwrong-secret\n", 0o600, "redis_password_file has more than one line"),
-        (PASSWORD, 0o644, "redis_password_file has group or world access"),
+        (
+            PASSWORD,
+            0o644,
+            "redis_password_file has group or world access: it must be 0600 or less if the server's account owns it, 0640 or less if root does; breaker open",
+        ),
         (PASSWORD, 0o620, "redis_password_file has group or world access"),
     ] {
         put(text, mode);

@@ -102,6 +102,8 @@ fn a_certificate_that_proves_nothing_is_refused_and_said() {
         ),
         // Its address is no name.
         (authority.issue(&["127.0.0.1"], Valid::Now), "certificate not valid for the name of the host"),
+        (authority.issue(&[], Valid::Now), "certificate without names (subjectAltName); its CN does not count"),
+        (authority.issue_authority(&["localhost"]), "certificate of an authority (CA:TRUE), which is none of a server"),
         (stranger.issue(&["localhost"], Valid::Now), "certificate of an unknown issuer"),
         (stranger.self_signed(&["localhost"]), "certificate of an unknown issuer"),
     ];

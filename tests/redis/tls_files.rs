@@ -40,10 +40,13 @@ fn what_is_wrong_with_a_file_is_said() {
     let noise = directory.put("noise", secret.as_bytes(), 0o600);
     let huge = directory.put("huge", &vec![b'x'; 2 << 20], 0o600);
     let missing = directory.path().join("missing");
+    // Nobody writes to it: who opens it to read would wait.
+    let pipe = directory.pipe("pipe");
     // The certificate, the key, the authority's certificate, and what is said.
     let cases = [
         ("", "", text(&missing), "redis_tls_ca_file does not exist"),
         ("", "", text(directory.path()), "redis_tls_ca_file is not a regular file"),
+        ("", "", text(&pipe), "redis_tls_ca_file is not a regular file"),
         ("", "", text(&noise), "redis_tls_ca_file holds no certificate"),
         ("", "", text(&huge), "redis_tls_ca_file is larger"),
         (text(&own.certificate), "", "", "redis_tls_key_file is needed"),
@@ -95,6 +98,22 @@ fn root_may_own_the_key_and_lend_it_to_a_group() {
     assert_up(&database, &mut session, &source);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("chmod");
     assert_down(&database, &mut database.session(), &source, "redis_password_file has group or world access");
+}
+
+#[test]
+fn a_stranger_may_not_own_the_key_even_where_nobody_else_reads_it() {
+    if !nix_is_root() {
+        return; // Only root can give a file to another.
+    }
+    let directory = Directory::new("files");
+    // The server reads it as a member of its group.
+    let key = directory.put("key", b"password\n", 0o640);
+    std::os::unix::fs::chown(&key, Some(1), None).expect("chown to another account");
+    let redis = Redis::start_with(&["--requirepass", "password"], Some("password"));
+    let server = Stand::setup(&redis.url()).set("vcache.redis_password_file", text(&key)).start();
+    let database = server.database();
+    let (mut session, source) = prepared(&database);
+    assert_down(&database, &mut session, &source, "redis_password_file must be owned by the server's account or root");
 }
 
 fn nix_is_root() -> bool {

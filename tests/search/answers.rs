@@ -73,6 +73,31 @@ fn the_engine_uses_the_index_of_the_source() {
 }
 
 #[test]
+fn no_answer_comes_from_a_bitmap_scan_of_an_index_that_has_none() {
+    let database = stand().database();
+    let mut session = database.session();
+    // Rows so wide, and a K so large, that to read the index in the order of the table is the cheapest that the planner knows.
+    session.run(&format!(
+        "CREATE TABLE docs (id bigint PRIMARY KEY, title text, tenant text, embedding {VECTOR}(3));
+         INSERT INTO docs SELECT i, repeat('title ', 20), 'tenant ' || i % 3, ('[' || i || ',1,' || i % 17 || ']')::{VECTOR}
+         FROM generate_series(1, 300) i;
+         CREATE INDEX ON docs USING hnsw (embedding {}); ANALYZE docs;
+         SELECT vcache_create_namespace('docs', 'docs', 'embedding');
+         SELECT vcache_create_namespace('docs/*', 'docs', 'embedding', namespace_column => 'tenant')",
+        Metric::L2.operator_class(session.engine())
+    ));
+    session.notices();
+    for _ in 0..2 {
+        assert_eq!(ids(&session.search("docs", "[1,1,1]", 2)), ["1", "2"]);
+        assert!(session.search("docs", "[1,1,1]", 500).len() > 20);
+        assert_eq!(ids(&session.search("docs/tenant 1", "[1,1,1]", 500))[..1], ["1"]);
+    }
+    assert_eq!(session.notices(), []);
+    // The setting is the statement's alone.
+    assert_eq!(session.value("SHOW enable_bitmapscan"), "on");
+}
+
+#[test]
 fn a_hit_makes_no_execution_of_the_engine() {
     let database = stand().database();
     let mut session = database.session();

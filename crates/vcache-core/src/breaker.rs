@@ -24,6 +24,9 @@ pub const LONGEST_PAUSE: u64 = 1000;
 /// Pauses are shorter by up to this part, so that many who lost one server do not come back at one moment.
 const JITTER: f64 = 0.25;
 
+/// A server that is well has answered by then, in milliseconds: who is ended from outside before has found out nothing.
+const TELLING: u64 = 10;
+
 /// Who may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permit {
@@ -31,6 +34,14 @@ pub enum Permit {
     Ordinary,
     /// One alone, until this time, to find out whether the server is back.
     Probe(u64),
+}
+
+impl Permit {
+    /// Whether its holder has failed who was ended from outside after waiting so many milliseconds: a search that was cancelled, or whose
+    /// statement_timeout is below the deadlines. A prober has in any case, so that the next one waits for its pause.
+    pub fn has_failed_after(self, waited: u64) -> bool {
+        self != Self::Ordinary || waited >= TELLING
+    }
 }
 
 /// What a breaker has come to.
@@ -120,6 +131,16 @@ impl<'word> Breaker<'word> {
             }
             // It asked before the breaker opened, or was given up, and says nothing new.
             State::Open { .. } => None,
+        });
+    }
+
+    /// Who had this permit has found out nothing. If it was to probe, somebody else may, at once.
+    pub fn returned(&self, permit: Permit, now: u64) {
+        self.change(|state| match state {
+            State::Open { probes, next, told } if permit == Permit::Probe(next) => {
+                Some(State::Open { probes, next: now, told })
+            }
+            _ => None,
         });
     }
 
@@ -247,6 +268,15 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_of_no_time_is_still_one_at_a_time() {
+        let word = AtomicU64::new(0);
+        let breaker = opened(&word, 1000);
+        assert_eq!(breaker.admit(1100, 0), Some(Permit::Probe(1101)));
+        assert_eq!(breaker.admit(1100, 0), None, "one at a time");
+        assert_eq!(breaker.admit(1101, 0), Some(Permit::Probe(1102)));
+    }
+
+    #[test]
     fn a_prober_that_is_never_heard_of_again_holds_it_up_for_its_lease() {
         let word = AtomicU64::new(0);
         let breaker = opened(&word, 1000);
@@ -260,6 +290,21 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_that_is_returned_goes_to_the_next_who_asks() {
+        let word = AtomicU64::new(0);
+        let breaker = opened(&word, 1000);
+        let first = probed(breaker, 1100);
+        breaker.returned(first, 1110);
+        let second = probed(breaker, 1110);
+        breaker.returned(first, 1120);
+        assert_eq!(breaker.admit(1120, LEASE), None, "it was another's to return");
+        breaker.failed(second, 1120, 0.0);
+        assert_eq!(breaker.state(), State::Open { probes: 1, next: 1320, told: false });
+        breaker.returned(Permit::Ordinary, 1130);
+        assert_eq!(breaker.admit(1319, LEASE), None);
+    }
+
+    #[test]
     fn each_opening_is_told_once_and_its_end_only_if_it_was() {
         let word = AtomicU64::new(0);
         let breaker = opened(&word, 1000);
@@ -269,6 +314,27 @@ mod tests {
         assert!(breaker.succeeded() && !breaker.succeeded());
         assert!(!breaker.to_tell());
         assert!(!opened(&word, 3000).succeeded());
+    }
+
+    #[test]
+    fn a_probe_tells_nobody_that_it_has_opened() {
+        let word = AtomicU64::new(0);
+        let breaker = opened(&word, 1000);
+        breaker.failed(probed(breaker, 1100), 1100, 0.0);
+        let permit = probed(breaker, 1300);
+        breaker.returned(permit, 1300);
+        assert!(breaker.to_tell() && !breaker.to_tell());
+        let (next, pause) = (probed(breaker, 1300), 400);
+        breaker.failed(next, 1300, 0.0);
+        breaker.returned(probed(breaker, 1300 + pause), 1300 + pause);
+        assert!(!breaker.to_tell(), "told once is told");
+        assert!(breaker.succeeded());
+    }
+
+    #[test]
+    fn who_is_ended_at_once_has_not_failed_unless_it_probes() {
+        assert!(!Permit::Ordinary.has_failed_after(0) && !Permit::Ordinary.has_failed_after(TELLING - 1));
+        assert!(Permit::Ordinary.has_failed_after(TELLING) && Permit::Probe(5).has_failed_after(0));
     }
 
     #[test]
@@ -308,6 +374,7 @@ mod tests {
         Ask,
         Fail(usize),
         Succeed(usize),
+        Return(usize),
         Vanish(usize),
     }
 
@@ -319,6 +386,7 @@ mod tests {
             (0usize..8).prop_map(Event::Fail),
             (0usize..8).prop_map(Event::Fail),
             (0usize..8).prop_map(Event::Succeed),
+            (0usize..8).prop_map(Event::Return),
             (0usize..8).prop_map(Event::Vanish),
         ]
     }
@@ -348,6 +416,9 @@ mod tests {
                         // All are let in again: those that still probe do so beside the others.
                         asking.retain(|permit| *permit == Permit::Ordinary);
                         prop_assert_eq!(breaker.state(), FRESH);
+                    }
+                    Event::Return(which) if which < asking.len() => {
+                        breaker.returned(asking.swap_remove(which), now);
                     }
                     Event::Vanish(which) if which < asking.len() => drop(asking.swap_remove(which)),
                     _ => {}

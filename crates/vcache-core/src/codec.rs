@@ -45,6 +45,13 @@ impl Answer {
         self.payloads.push(row.payload);
     }
 
+    /// The answer for fewer rows: the first `k` of them.
+    pub fn first(&self, k: usize) -> Self {
+        let mut first = Self::default();
+        self.rows().take(k).for_each(|row| first.push(row));
+        first
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.distances.len()

@@ -78,8 +78,12 @@ impl KeyBuilder {
     /// Adds the values of a vector, in canonical form.
     pub fn floats(&mut self, tag: u8, values: &[f32]) -> &mut Self {
         self.head(tag, values.len() * 4);
-        self.bytes.reserve(values.len() * 4);
-        self.bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+        let start = self.bytes.len();
+        self.bytes.resize(start + values.len() * 4, 0);
+        let places = self.bytes.get_mut(start..).unwrap_or_default().as_chunks_mut().0;
+        for (place, value) in places.iter_mut().zip(values) {
+            *place = value.to_le_bytes();
+        }
         self
     }
 

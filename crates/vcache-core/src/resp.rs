@@ -117,6 +117,14 @@ pub fn nested_frame_length(bytes: &[u8], bounds: &Bounds) -> Result<Option<usize
     Ok(Some(at))
 }
 
+/// What a reply holds that is a bulk string and all of `frame`; `None` for any other reply, or none.
+pub fn bulk(frame: &[u8]) -> Option<&[u8]> {
+    let line = frame.starts_with(b"$").then(|| line_length(frame).ok()?)??;
+    let length = length(frame, line, usize::MAX).ok()??;
+    let held = frame.get(line..)?.strip_suffix(b"\r\n")?;
+    (held.len() == length).then_some(held)
+}
+
 /// The length of the line that `bytes` begin with, its end included.
 fn line_length(bytes: &[u8]) -> Result<Option<usize>, ReplyError> {
     let searched = bytes.get(..LINE_BYTES).unwrap_or(bytes);

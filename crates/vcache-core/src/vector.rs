@@ -105,6 +105,11 @@ pub fn canonicalize(values: &mut [f32]) -> Result<(), VectorError> {
     if values.is_empty() {
         return Err(VectorError::Empty);
     }
+    // Nearly always all are finite: without a way out in the middle the compiler takes several at a time.
+    if values.iter().fold(true, |all, value| all & value.is_finite()) {
+        values.iter_mut().for_each(|value| *value += 0.0);
+        return Ok(());
+    }
     for (i, value) in values.iter_mut().enumerate() {
         *value = element(*value, i + 1)?;
     }

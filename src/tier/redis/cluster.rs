@@ -4,10 +4,10 @@
 //! something said that it has changed: a redirection, a node that failed, a cluster that is down. Each master is connected to when
 //! a key of its is first needed. All this happens within the time of the one operation that needs it.
 //!
-//! Each node has a breaker of its own: until another node has taken the slots of one that died, searches for its keys should not
+//! Each node has breakers of its own: until another node has taken the slots of one that died, searches for its keys should not
 //! all wait for it, and searches for other keys should find theirs.
 
-use super::breaker::{Breaker, Purpose};
+use super::breaker::{Breakers, Purpose};
 use super::connection::Error;
 use super::endpoint::Endpoint;
 use super::link::{Command, Deadlines, Link};
@@ -16,7 +16,7 @@ use ::redis::{Value, cmd};
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::time::{Duration, Instant};
-use vcache_core::cluster::{self, SLOTS, Target};
+use vcache_core::cluster::{self, Redirect, SLOTS, Target};
 
 /// How often a command may be sent on.
 const MAX_REDIRECTS: u32 = 5;
@@ -37,6 +37,8 @@ pub struct Cluster {
     nodes: Vec<Node>,
     /// The node of each slot: empty as long as nobody has said.
     slots: Vec<u16>,
+    /// Some slots have a master whose address nobody tells.
+    untold: bool,
     /// Something said that the map has changed.
     stale: bool,
     asked: Option<Instant>,
@@ -44,8 +46,8 @@ pub struct Cluster {
     next: usize,
     /// The node that was used last.
     last: usize,
-    /// That of whoever was asked last.
-    breaker: Breaker,
+    /// Those of whoever was asked last.
+    breakers: Breakers,
     /// Counts uses.
     clock: u64,
 }
@@ -53,16 +55,16 @@ pub struct Cluster {
 struct Node {
     target: Target,
     link: Link,
-    breaker: Breaker,
+    breakers: Breakers,
     /// The clock when it was used last.
     used: u64,
 }
 
 impl Cluster {
     pub fn new(url: CString, seeds: Vec<Endpoint>) -> Self {
-        let (nodes, slots, breaker) = (Vec::new(), Vec::new(), Breaker::of(&url, None));
+        let (nodes, slots, breakers) = (Vec::new(), Vec::new(), Breakers::of(&url, None));
         let next = std::process::id() as usize;
-        Self { url, seeds, nodes, slots, stale: false, asked: None, next, last: 0, breaker, clock: 0 }
+        Self { url, seeds, nodes, slots, untold: false, stale: false, asked: None, next, last: 0, breakers, clock: 0 }
     }
 
     /// Runs one command on the node that has this key.
@@ -115,13 +117,13 @@ impl Cluster {
         Err(Error::Circles)
     }
 
-    /// Asks for the map, and gives the number of masters.
+    /// Asks for the map, and gives the number of masters; one more stands for those whose address nobody tells.
     ///
     /// # Errors
     /// Any [`Error`].
     pub fn masters(&mut self, purpose: Purpose) -> Result<usize, Error> {
         self.learn(purpose, &Deadlines::begin())?;
-        Ok(self.nodes.len())
+        Ok(self.nodes.len() + usize::from(self.untold))
     }
 
     /// Runs one command on a node, by its number. As long as no other kind of command is run they stay the same.
@@ -135,7 +137,17 @@ impl Cluster {
         command: &Command,
         deadlines: &Deadlines,
     ) -> Result<Value, Error> {
-        self.run_on(number, purpose, &[command], deadlines)
+        if number >= self.nodes.len() {
+            return Err(Error::Untold);
+        }
+        match self.run_on(number, purpose, &[command], deadlines) {
+            // Of a slot that is on its way to this node, it is asked for the keys that have arrived by those who say ASKING.
+            Err(Error::Redirected(Redirect { ask: false, .. })) => {
+                let asking = Command::plain(&cmd("ASKING"));
+                self.run_on(number, purpose, &[&asking, command], deadlines)
+            }
+            result => result,
+        }
     }
 
     fn run_on(
@@ -151,7 +163,7 @@ impl Cluster {
         let clock = self.clock;
         let node = self.nodes.get_mut(number).ok_or(Error::NoOwner)?;
         node.used = clock;
-        self.breaker = node.breaker;
+        self.breakers = node.breakers;
         let result = node.run(purpose, |link| link.run(commands, deadlines));
         if result != Err(Error::Descriptors) {
             return result;
@@ -215,8 +227,8 @@ impl Cluster {
         let Some(seed) = candidate.checked_sub(self.nodes.len()) else {
             self.make_room(candidate);
             let node = self.nodes.get_mut(candidate)?;
-            self.breaker = node.breaker;
-            return Some(node.run(purpose, |link| topology::ask(link, deadlines)));
+            self.breakers = node.breakers;
+            return Some(node.ask_for_map(purpose, deadlines));
         };
         let endpoint = self.seeds.get(seed)?;
         let target = endpoint.target()?;
@@ -224,24 +236,26 @@ impl Cluster {
             return None;
         }
         let mut seed = Node::new(&self.url, endpoint, target);
-        self.breaker = seed.breaker;
-        Some(seed.run(purpose, |link| topology::ask(link, deadlines)))
+        self.breakers = seed.breakers;
+        Some(seed.ask_for_map(purpose, deadlines))
     }
 
     /// Replaces the map by a new one. Connections to nodes that are still in it stay.
     fn take_over(&mut self, ranges: Vec<Range>) -> Result<(), Error> {
         let template = self.seeds.first().ok_or(Error::NoOwner)?;
-        let mut nodes: Vec<Node> = Vec::new();
-        let mut slots = vec![NONE; usize::from(SLOTS)];
+        let mut masters: Vec<Target> = Vec::new();
+        let (mut slots, mut untold) = (vec![NONE; usize::from(SLOTS)], false);
         for Range { slots: range, master } in ranges {
-            let number = match nodes.iter().position(|node| node.target == master) {
+            let Some(master) = master else {
+                untold = true;
+                continue;
+            };
+            let number = match masters.iter().position(|known| *known == master) {
                 Some(number) => number,
-                None if nodes.len() >= MAX_NODES => return Err(Error::Unexpected),
+                None if masters.len() >= MAX_NODES => return Err(Error::Unexpected),
                 None => {
-                    let old = self.nodes.iter().position(|node| node.target == master);
-                    let new = || Node::new(&self.url, template, master);
-                    nodes.push(old.map_or_else(new, |old| self.nodes.swap_remove(old)));
-                    nodes.len() - 1
+                    masters.push(master);
+                    masters.len() - 1
                 }
             };
             let (first, end) = (usize::from(*range.start()), usize::from(*range.end()) + 1);
@@ -249,30 +263,56 @@ impl Cluster {
                 slots.fill(as_u16(number));
             }
         }
+        let mut node = |master| match self.nodes.iter().position(|node| node.target == master) {
+            Some(old) => self.nodes.swap_remove(old),
+            None => Node::new(&self.url, template, master),
+        };
+        let nodes = masters.into_iter().map(&mut node).collect();
+        self.untold = untold;
         (self.nodes, self.slots, self.stale, self.last) = (nodes, slots, false, 0);
         Ok(())
     }
 
-    /// That of the node that was asked last.
-    pub fn breaker(&self) -> Breaker {
-        self.breaker
+    /// Those of the node that was asked last.
+    pub fn breakers(&self) -> Breakers {
+        self.breakers
+    }
+
+    /// Why nothing is stored on one of the nodes.
+    pub fn why_not_stored(&self) -> Option<String> {
+        self.nodes.iter().find_map(|node| node.breakers.why_not_stored())
     }
 }
 
 impl Node {
     fn new(url: &CStr, template: &Endpoint, target: Target) -> Self {
         let link = Link::new(template.at(&target));
-        let breaker = Breaker::of(url, Some(&target));
-        Self { target, link, breaker, used: 0 }
+        let breakers = Breakers::of(url, Some(&target));
+        Self { target, link, breakers, used: 0 }
     }
 
-    /// What becomes of it if the breaker lets it.
+    /// What becomes of it if its breakers let it.
     fn run<T>(&mut self, purpose: Purpose, ask: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
-        let name = || format!("{}, a node of a cluster,", self.target);
-        let attempt = self.breaker.admit(purpose, name)?;
+        let attempt = self.breakers.admit(purpose, || self.name())?;
         let result = ask(&mut self.link);
-        attempt.ended(purpose, &result, name);
+        attempt.ended(purpose, &result, || self.name());
         result
+    }
+
+    /// Asks for the map. One that gives it may all the same refuse to read (CLUSTERDOWN): of one that is a master the next command
+    /// tells; of another, which is asked for nothing else, this does.
+    fn ask_for_map(&mut self, purpose: Purpose, deadlines: &Deadlines) -> Result<Vec<Range>, Error> {
+        let purpose = if purpose == Purpose::Flush { purpose } else { Purpose::Map };
+        let result = self.run(purpose, |link| topology::ask(link, deadlines));
+        if result.as_ref().is_ok_and(|ranges| ranges.iter().all(|range| range.master.as_ref() != Some(&self.target))) {
+            self.breakers.reads.answered(|| self.name());
+        }
+        result
+    }
+
+    /// For the log.
+    fn name(&self) -> String {
+        format!("{}, a node of a cluster,", self.target)
     }
 }
 

@@ -8,9 +8,10 @@ use super::endpoint::Endpoint;
 use super::transport::Transport;
 use ::redis::{Value, parse_redis_value};
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use vcache_core::cluster::Redirect;
-use vcache_core::resp::{Bounds, ReplyError, nested_frame_length};
+use vcache_core::resp::{self, Bounds, ReplyError, nested_frame_length};
 
 /// Why Redis could not be used. It shows no secret: what a server or a library says is shown only where it cannot hold one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub enum Error {
     /// The other end has closed the connection; of the reply, if there was to be one, nothing or not all has come.
     Closed,
     /// The system refused something.
-    Io(std::io::ErrorKind),
+    Io(ErrorKind),
     /// The backend has too many files open.
     Descriptors,
     /// The reply is not of a kind that was asked for.
@@ -45,6 +46,10 @@ pub enum Error {
     NoCluster,
     /// No node of the cluster has the key's slot.
     NoOwner,
+    /// A master of the cluster tells nobody where it is.
+    Untold,
+    /// Slots of the cluster move from node to node, and their keys with them.
+    Moving,
     /// The servers are to be sentinels, and are none.
     NoSentinel,
     /// The sentinels know no master of this name.
@@ -64,6 +69,10 @@ impl fmt::Display for Error {
             Self::Address(why) => write!(f, "no address: {why}"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Closed => f.write_str("connection closed"),
+            Self::Io(ErrorKind::NotFound) => f.write_str("there is no such socket"),
+            Self::Io(ErrorKind::PermissionDenied) => {
+                f.write_str("permission denied: the server's account may not connect to it")
+            }
             Self::Io(kind) => write!(f, "{kind}"),
             Self::Descriptors => f.write_str("too many open files"),
             Self::Reply(error) => write!(f, "{error}"),
@@ -76,6 +85,8 @@ impl fmt::Display for Error {
             Self::Circles => f.write_str("redirected too often"),
             Self::NoCluster => f.write_str("it is no node of a cluster"),
             Self::NoOwner => f.write_str("no node of the cluster has the key's slot"),
+            Self::Untold => f.write_str("a master of the cluster does not tell its address"),
+            Self::Moving => f.write_str("slots of the cluster are being moved"),
             Self::NoSentinel => f.write_str("it is no sentinel"),
             Self::NoMaster => f.write_str("the sentinels know no master of this name"),
             Self::NotMaster => f.write_str("it is no master now"),
@@ -88,6 +99,9 @@ impl std::error::Error for Error {}
 
 /// What the reply to a greeting may hold.
 pub const SMALL: Bounds = Bounds::bulk(1024);
+
+/// How often what has arrived is taken after the deadline: a reply of any size that is there already.
+const MAX_LATE_READS: u32 = 64;
 
 pub struct Connection {
     transport: Transport,
@@ -123,7 +137,12 @@ impl Connection {
     /// Any [`Error`]; the connection is then to be dropped, unless it is [`Error::Redirected`].
     pub fn run(&mut self, command: &[u8], bounds: &Bounds, deadline: Instant) -> Result<Value, Error> {
         self.transport.send(command, deadline)?;
-        let value = parse_redis_value(self.receive(bounds, deadline)?).map_err(|_| Error::Unexpected)?;
+        let frame = self.receive(bounds, deadline)?;
+        // The parser of everything takes longer for an entry than Redis does.
+        let value = match resp::bulk(frame) {
+            Some(bytes) => Value::BulkString(bytes.to_vec()),
+            None => parse_redis_value(frame).map_err(|_| Error::Unexpected)?,
+        };
         self.received.clear();
         self.used = Instant::now();
         match value {
@@ -139,6 +158,7 @@ impl Connection {
 
     /// Exactly one reply.
     fn receive(&mut self, bounds: &Bounds, deadline: Instant) -> Result<&[u8], Error> {
+        let mut late = 0;
         loop {
             let length = nested_frame_length(&self.received, bounds).map_err(Error::Reply)?;
             match length {
@@ -146,6 +166,11 @@ impl Connection {
                 Some(length) if self.received.len() > length => return Err(Error::Unexpected),
                 Some(length) => self.received.reserve(length - self.received.len()),
                 None => {}
+            }
+            // A server that sends a little at a time is not listened to for longer than that.
+            late += u32::from(Instant::now() >= deadline);
+            if late > MAX_LATE_READS {
+                return Err(Error::TimedOut);
             }
             if self.transport.receive(&mut self.received, deadline)? == 0 {
                 return Err(Error::Closed);

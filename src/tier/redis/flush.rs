@@ -21,6 +21,9 @@ const STEP: usize = 500;
 /// enlarged: never that many more.
 const KEYS: Bounds = Bounds { bulk: 64 * 1024, bytes: 8 << 20, elements: 100 * STEP, depth: 2 };
 
+/// How often all masters are gone through as long as keys turn out to have moved between them.
+const ROUNDS: usize = 4;
+
 /// Why not all was freed.
 #[derive(Debug)]
 pub struct Unfreed {
@@ -46,25 +49,32 @@ pub fn all() -> Result<u64, Unfreed> {
 }
 
 fn try_all(freed: &mut u64) -> Result<(), Error> {
-    let Some(asked) = with_route(|route| (route.masters(Purpose::Flush), route.is_cluster())) else {
-        return Ok(());
-    };
-    let (masters, is_cluster) = asked;
-    for master in 0..masters? {
-        of_master(To::Master(master), is_cluster, freed)?;
+    for _ in 0..ROUNDS {
+        let Some(asked) = with_route(|route| (route.masters(Purpose::Flush), route.is_cluster())) else {
+            return Ok(());
+        };
+        let (masters, is_cluster) = asked;
+        let mut moved = false;
+        for master in 0..masters? {
+            moved |= of_master(To::Master(master), is_cluster, freed)?;
+        }
+        if !moved {
+            return Ok(());
+        }
     }
-    Ok(())
+    Err(Error::Moving)
 }
 
-fn of_master(master: To, is_cluster: bool, freed: &mut u64) -> Result<(), Error> {
+/// Whether some of its entries have moved meanwhile, to another master that may have been gone through before.
+fn of_master(master: To, is_cluster: bool, freed: &mut u64) -> Result<bool, Error> {
     let prefix = settings::key_prefix().into_bytes();
     let pattern = keyspace::pattern(&prefix);
-    let mut cursor = b"0".to_vec();
+    let (mut cursor, mut moved) = (b"0".to_vec(), false);
     loop {
         let mut scan = cmd("SCAN");
         scan.arg(&cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(STEP);
         let Some(reply) = ask(master, &scan, KEYS)? else {
-            return Ok(());
+            return Ok(moved);
         };
         let (next, keys) = scanned(reply).ok_or(Error::Unexpected)?;
         let mut entries: Vec<_> = keys.into_iter().filter(|key| keyspace::is_entry(&prefix, key)).collect();
@@ -73,14 +83,40 @@ fn of_master(master: To, is_cluster: bool, freed: &mut u64) -> Result<(), Error>
         entries.sort_by_key(slot);
         let slots = entries.chunk_by(|one, next| slot(one) == slot(next));
         for step in slots.flat_map(|keys| keys.chunks(STEP)) {
-            if let Some(Value::Int(unlinked)) = ask(master, cmd("UNLINK").arg(step), Bounds::bulk(0))? {
-                *freed += unlinked.unsigned_abs();
-            }
+            moved |= unlink(master, step, freed)?;
         }
         if next == b"0" {
-            return Ok(());
+            return Ok(moved);
         }
         cursor = next;
+    }
+}
+
+/// Frees keys, in a cluster of one slot. Whether some of them have moved.
+fn unlink(master: To, keys: &[Vec<u8>], freed: &mut u64) -> Result<bool, Error> {
+    match ask(master, cmd("UNLINK").arg(keys), Bounds::bulk(0)) {
+        Ok(Some(Value::Int(unlinked))) => *freed += unlinked.unsigned_abs(),
+        Ok(_) => {}
+        Err(error) if !is_on_its_way(&error) => return Err(error),
+        Err(_) if keys.len() == 1 => return Ok(true),
+        // Some of the keys may still be there.
+        Err(_) => {
+            let mut moved = false;
+            for key in keys.chunks(1) {
+                moved |= unlink(master, key, freed)?;
+            }
+            return Ok(moved);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a node refuses keys because their slot is on its way to another, or has arrived there.
+fn is_on_its_way(error: &Error) -> bool {
+    match error {
+        Error::Redirected(_) => true,
+        Error::Refused(code) => code == "TRYAGAIN",
+        _ => false,
     }
 }
 

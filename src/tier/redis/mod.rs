@@ -17,6 +17,8 @@ mod tls;
 mod topology;
 mod transport;
 
+pub use route::why_malformed;
+
 use super::{Existing, Failure, Lookup, Store};
 use crate::settings::{self, RedisAccess};
 use ::redis::{Cmd, Value, cmd};
@@ -65,24 +67,37 @@ fn is_value(reply: &Value) -> bool {
 /// How Redis is, for a person. No secret is in it.
 pub enum Health {
     Off,
-    Ok { server: String, took: Duration, breaker: String },
-    Down { server: String, why: String, breaker: String },
+    /// `unstored`: why it is not asked to store, where it is not.
+    Ok {
+        server: String,
+        took: Duration,
+        breaker: String,
+        unstored: Option<String>,
+    },
+    Down {
+        server: String,
+        why: String,
+        breaker: String,
+    },
 }
 
 /// Asks Redis how it is, if the breaker lets it.
 pub fn health() -> Health {
     let started = Instant::now();
-    // What a user needs to search, and no more: PING is a right of its own. The key is as good as any.
-    let name = name(CacheKey(0));
-    let result = run(cmd("GET").arg(&name), To::Key(&name), Purpose::Read, Bounds::bulk(0), is_value);
+    // What a search asks, which is all that a user needs a right for, and judged as that is. The key is as good as any.
+    let (name, bounds) = (name(CacheKey(0)), Bounds::bulk(settings::max_entry_size()));
+    let result = run(cmd("GET").arg(&name), To::Key(&name), Purpose::Read, bounds, is_value);
     let server = server();
-    let (breaker, last) = STATE.with(|state| match state.borrow().route.as_ref().map(Route::breaker) {
-        Some(breaker) => (breaker.to_string(), breaker.last_error()),
+    let (breaker, last, unstored) = STATE.with(|state| match &state.borrow().route {
+        Some(route) => {
+            let breaker = route.breakers().reads;
+            (breaker.to_string(), breaker.last_error(), route.why_not_stored())
+        }
         None => Default::default(),
     });
     match result {
         None => Health::Off,
-        Some(Ok(_)) => Health::Ok { server, took: started.elapsed(), breaker },
+        Some(Ok(_)) => Health::Ok { server, took: started.elapsed(), breaker, unstored },
         Some(Err(Error::LeftAlone)) => Health::Down { server, why: last, breaker },
         Some(Err(error)) => Health::Down { server, why: error.to_string(), breaker },
     }
@@ -125,12 +140,14 @@ fn run(
 /// `None` when Redis is off.
 fn with_route<T>(ask: impl FnOnce(&mut Route) -> T) -> Option<T> {
     let access = settings::redis_access();
-    if access.url.is_empty() {
-        return None;
-    }
     // A cancel that is raised in here gives the borrow back.
     STATE.with(|state| {
         let mut state = state.borrow_mut();
+        if access.url.is_empty() {
+            // Its connections go with it.
+            state.route = None;
+            return None;
+        }
         if state.access != access || state.route.is_none() {
             // A setting was reloaded: nothing of the old server is used any more.
             *state = State { route: Some(Route::of(&access)), access };

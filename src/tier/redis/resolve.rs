@@ -4,7 +4,7 @@
 //! the same sources (the hosts file, the servers in resolv.conf) over sockets that can be waited for.
 
 use super::connection::Error;
-use crate::pg::wait::{For, Waiter};
+use crate::pg::wait::{Descriptor, For, Waiter};
 use c_ares::{AddrInfoHints, Channel};
 use socket2::SockAddr;
 use std::net::{IpAddr, SocketAddr};
@@ -17,12 +17,14 @@ const TICK: Duration = Duration::from_millis(20);
 /// The addresses of a host, the system's preference first.
 ///
 /// # Errors
-/// [`Error::TimedOut`], [`Error::Address`].
+/// [`Error::TimedOut`], [`Error::Address`], [`Error::Descriptors`].
 pub fn addresses(host: &str, port: u16, deadline: Instant) -> Result<Vec<SockAddr>, Error> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port).into()]);
     }
     let refused = |error: c_ares::Error| Error::Address(error.to_string());
+    // For what c-ares opens: a socket for each server that it asks.
+    let _descriptor = Descriptor::reserve().ok_or(Error::Descriptors)?;
     let mut channel = Channel::new().map_err(refused)?;
     let (sender, answer) = mpsc::channel();
     let hints = AddrInfoHints::default();
@@ -45,7 +47,7 @@ pub fn addresses(host: &str, port: u16, deadline: Instant) -> Result<Vec<SockAdd
             .iter()
             .map(|(socket, _, writable)| (*socket, if *writable { For::Writing } else { For::Reading }))
             .collect();
-        let woken = Waiter::new(&waits).wait(deadline.min(Instant::now() + TICK)).is_ok();
+        let woken = Waiter::new(&waits).ok_or(Error::Descriptors)?.wait(deadline.min(Instant::now() + TICK)).is_ok();
         if woken {
             // Which of the few sockets it was is not told: a read from one without news says so and nothing else.
             for (socket, readable, writable) in sockets {

@@ -1,7 +1,7 @@
 //! Owns which server a command goes to: the one that `vcache.redis_url` names, the node of a cluster that has the key, or the master
 //! that sentinels name.
 
-use super::breaker::{Breaker, Purpose};
+use super::breaker::{Breakers, Purpose};
 use super::cluster::Cluster;
 use super::connection::Error;
 use super::endpoint::Endpoint;
@@ -9,7 +9,7 @@ use super::link::{Command, Deadlines, Link};
 use super::sentinel::Sentinels;
 use crate::settings::RedisAccess;
 use ::redis::Value;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use url::form_urlencoded;
 
@@ -31,8 +31,8 @@ pub enum To<'key> {
 
 /// The way to Redis. `Display` shows where it leads, and no secret.
 pub struct Route {
-    /// Not of a cluster, whose nodes have one each.
-    breaker: Breaker,
+    /// Not of a cluster, whose nodes have their own.
+    breakers: Breakers,
     way: Result<Way, Error>,
 }
 
@@ -47,7 +47,7 @@ impl Route {
     /// `redis-sentinel://user:password@host:port,host:port,…/master/database?sentinel_username=…&sentinel_password=…`, both with
     /// `rediss` for TLS, or one of [`Endpoint::parse`].
     pub fn of(access: &RedisAccess) -> Self {
-        Self { breaker: Breaker::of(&access.url, None), way: Way::parse(access) }
+        Self { breakers: Breakers::of(&access.url, None), way: Way::parse(access) }
     }
 
     /// Runs one command.
@@ -57,7 +57,7 @@ impl Route {
     pub fn run(&mut self, purpose: Purpose, to: To, command: &Command) -> Result<Value, Error> {
         let attempt = match &self.way {
             Ok(Way::Cluster(_)) => None,
-            _ => Some(self.breaker.admit(purpose, || self.to_string())?),
+            _ => Some(self.breakers.admit(purpose, || self.to_string())?),
         };
         let deadlines = Deadlines::begin();
         let result = match (&mut self.way, to) {
@@ -89,11 +89,19 @@ impl Route {
         matches!(self.way, Ok(Way::Cluster(_)))
     }
 
-    /// That of whoever was asked last.
-    pub fn breaker(&self) -> Breaker {
+    /// Those of whoever was asked last.
+    pub fn breakers(&self) -> Breakers {
         match &self.way {
-            Ok(Way::Cluster(cluster)) => cluster.breaker(),
-            _ => self.breaker,
+            Ok(Way::Cluster(cluster)) => cluster.breakers(),
+            _ => self.breakers,
+        }
+    }
+
+    /// Why nothing is stored, be it on one of several nodes alone.
+    pub fn why_not_stored(&self) -> Option<String> {
+        match &self.way {
+            Ok(Way::Cluster(cluster)) => cluster.why_not_stored(),
+            _ => self.breakers.why_not_stored(),
         }
     }
 }
@@ -109,9 +117,25 @@ impl fmt::Display for Route {
     }
 }
 
-impl Way {
+/// What is wrong with a URL, if anything is. It holds nothing of the URL.
+pub fn why_malformed(url: &CStr) -> Option<&'static str> {
+    let access = RedisAccess { url: url.to_owned(), ..RedisAccess::default() };
+    match Meaning::of(&access) {
+        Err(Error::Url(why)) if !url.is_empty() => Some(why),
+        _ => None,
+    }
+}
+
+/// What a URL says.
+enum Meaning {
+    One(Endpoint),
+    Cluster(Vec<Endpoint>),
+    Sentinels(Box<Sentinels>),
+}
+
+impl Meaning {
     /// [`Error::Url`] holds nothing of the URL.
-    fn parse(access: &RedisAccess) -> Result<Self, Error> {
+    fn of(access: &RedisAccess) -> Result<Self, Error> {
         let text = access.url.to_str().unwrap_or_default();
         let (scheme, rest) = text.split_once("://").unwrap_or_default();
         let several = |scheme, error| Several::parse(access, scheme, rest).ok_or(error);
@@ -120,8 +144,18 @@ impl Way {
             "rediss-cluster" => several("rediss", NO_CLUSTER)?.cluster(),
             "redis-sentinel" => several("redis", NO_SENTINEL)?.sentinels(),
             "rediss-sentinel" => several("rediss", NO_SENTINEL)?.sentinels(),
-            _ => Endpoint::parse(access).map(|endpoint| Self::One(Box::new(Link::new(endpoint)))),
+            _ => Endpoint::parse(access).map(Self::One),
         }
+    }
+}
+
+impl Way {
+    fn parse(access: &RedisAccess) -> Result<Self, Error> {
+        Ok(match Meaning::of(access)? {
+            Meaning::One(endpoint) => Self::One(Box::new(Link::new(endpoint))),
+            Meaning::Cluster(seeds) => Self::Cluster(Box::new(Cluster::new(access.url.clone(), seeds))),
+            Meaning::Sentinels(sentinels) => Self::Sentinels(sentinels),
+        })
     }
 }
 
@@ -162,7 +196,7 @@ impl<'url> Several<'url> {
         Endpoint::parse(&RedisAccess { url, ..self.access.clone() })
     }
 
-    fn cluster(&self) -> Result<Way, Error> {
+    fn cluster(&self) -> Result<Meaning, Error> {
         match self.path.parse::<u32>() {
             Ok(0) => {}
             Ok(_) => return Err(Error::Url("a cluster has database 0 alone")),
@@ -170,10 +204,10 @@ impl<'url> Several<'url> {
             Err(_) => return Err(NO_CLUSTER),
         }
         let seeds: Result<_, _> = self.hosts.iter().map(|host| self.endpoint(host, "0", self.query)).collect();
-        Ok(Way::Cluster(Box::new(Cluster::new(self.access.url.clone(), seeds?))))
+        seeds.map(Meaning::Cluster)
     }
 
-    fn sentinels(&self) -> Result<Way, Error> {
+    fn sentinels(&self) -> Result<Meaning, Error> {
         let (master, database) = self.path.split_once('/').unwrap_or((self.path, "0"));
         // The characters that sentinels allow.
         if master.is_empty() || !master.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)) {
@@ -199,6 +233,6 @@ impl<'url> Several<'url> {
             sentinels.push(endpoint.clone().with_user(username.clone(), password.clone()));
             template = Ok(endpoint);
         }
-        Ok(Way::Sentinels(Box::new(Sentinels::new(sentinels, master.to_owned(), template?))))
+        Ok(Meaning::Sentinels(Box::new(Sentinels::new(sentinels, master.to_owned(), template?))))
     }
 }

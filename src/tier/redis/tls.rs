@@ -20,6 +20,10 @@ const CA_FILE: &str = "vcache.redis_tls_ca_file";
 const CERT_FILE: &str = "vcache.redis_tls_cert_file";
 const KEY_FILE: &str = "vcache.redis_tls_key_file";
 
+/// How often the socket is read, some 4 kB each time, before its user looks at the deadline: what TLS says for itself, such as
+/// session tickets, has nothing in it for a reader and may never end.
+const AT_ONCE: usize = 16;
+
 /// What a connection is made under: whom the server must prove to be, to whom, and who we are.
 pub struct Terms {
     configuration: Arc<ClientConfig>,
@@ -102,7 +106,7 @@ impl Tls {
     /// # Errors
     /// As reading and writing.
     pub fn shake(&mut self) -> io::Result<Option<For>> {
-        loop {
+        for _ in 0..AT_ONCE {
             match self.flush() {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(For::Writing)),
                 done => done?,
@@ -115,6 +119,18 @@ impl Tls {
                 Ok(0) => return Err(ErrorKind::BrokenPipe.into()),
                 taken => taken?,
             };
+        }
+        // It can be written to, so that the wait only looks at the deadline.
+        Ok(Some(For::Writing))
+    }
+
+    /// What has been decrypted, `None` if nothing has.
+    fn hand_over(&mut self, to: &mut [u8]) -> Option<io::Result<usize>> {
+        match self.connection.reader().read(to) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            // Closed without a word of TLS: a reply says itself whether it is whole.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Some(Ok(0)),
+            result => Some(result),
         }
     }
 
@@ -132,15 +148,14 @@ impl Tls {
 
 impl Read for Tls {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.connection.reader().read(to) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                // Closed without a word of TLS: a reply says itself whether it is whole.
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
-                result => return result,
+        for _ in 0..AT_ONCE {
+            if let Some(result) = self.hand_over(to) {
+                return result;
             }
             self.take_in()?;
         }
+        // Not WouldBlock: there may be more to read.
+        self.hand_over(to).unwrap_or(Err(ErrorKind::Interrupted.into()))
     }
 }
 
@@ -185,6 +200,9 @@ fn words(error: &rustls::Error) -> Error {
         rustls::Error::InvalidCertificate(error) => match error {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate expired",
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "certificate not valid yet",
+            CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+                "certificate without names (subjectAltName); its CN does not count"
+            }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "certificate not valid for the name of the host"
             }
@@ -194,6 +212,12 @@ fn words(error: &rustls::Error) -> Error {
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 "certificate not made for a server"
             }
+            // webpki's own errors, of which it gives the name alone.
+            CertificateError::Other(other) => match other.to_string().as_str() {
+                "CaUsedAsEndEntity" => "certificate of an authority (CA:TRUE), which is none of a server",
+                "UnsupportedCertVersion" => "certificate of X.509 version 1, where version 3 is needed",
+                _ => "certificate not acceptable",
+            },
             _ => "certificate not acceptable",
         },
         rustls::Error::AlertReceived(alert) => match alert {

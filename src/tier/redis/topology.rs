@@ -14,7 +14,8 @@ const BOUNDS: Bounds = Bounds { bulk: 1024, bytes: 2 * 1024 * 1024, elements: 10
 /// Which slots a master has.
 pub struct Range {
     pub slots: RangeInclusive<u16>,
-    pub master: Target,
+    /// `None` where its address is not told.
+    pub master: Option<Target>,
 }
 
 /// Asks a node.
@@ -30,15 +31,20 @@ pub fn ask(link: &mut Link, deadlines: &Deadlines) -> Result<Vec<Range>, Error> 
     })?;
     let host = link.endpoint.target().map(|target| target.host).unwrap_or_default();
     let Value::Array(ranges) = reply else { return Err(Error::Unexpected) };
-    let ranges: Result<_, _> = ranges.iter().filter_map(|range| read(range, &host).transpose()).collect();
-    if ranges.is_err() {
-        link.close();
+    let ranges: Result<Vec<_>, _> = ranges.iter().map(|range| read(range, &host)).collect();
+    match ranges {
+        // A node that has met nobody yet, or was reset, has no map.
+        Ok(ranges) if ranges.iter().all(|range| range.master.is_none()) => Err(Error::NoOwner),
+        Ok(ranges) => Ok(ranges),
+        Err(error) => {
+            link.close();
+            Err(error)
+        }
     }
-    ranges
 }
 
-/// `[first slot, last slot, [host, port, id, …] of the master, …]`; `None` for a master whose address cannot be told.
-fn read(range: &Value, said_by: &str) -> Result<Option<Range>, Error> {
+/// `[first slot, last slot, [host, port, id, …] of the master, …]`.
+fn read(range: &Value, said_by: &str) -> Result<Range, Error> {
     let Value::Array(parts) = range else { return Err(Error::Unexpected) };
     let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = parts.as_slice() else {
         return Err(Error::Unexpected);
@@ -54,5 +60,5 @@ fn read(range: &Value, said_by: &str) -> Result<Option<Range>, Error> {
     };
     let master =
         u16::try_from(*port).ok().and_then(|port| Target::new(host, port)).map(|target| target.said_by(said_by));
-    Ok(master.map(|master| Range { slots, master }))
+    Ok(Range { slots, master })
 }

@@ -107,8 +107,10 @@ impl Transport {
 
     fn wait_out(&mut self, error: io::Error, what: For, deadline: Instant) -> Result<(), Error> {
         match error.kind() {
-            ErrorKind::WouldBlock => self.waiter.wait_for(what, deadline).map_err(|_| Error::TimedOut),
-            ErrorKind::Interrupted => Ok(()),
+            // Interrupted: it may be ready already, but the deadline may have passed.
+            ErrorKind::WouldBlock | ErrorKind::Interrupted => {
+                self.waiter.wait_for(what, deadline).map_err(|_| Error::TimedOut)
+            }
             _ => Err(failed(error)),
         }
     }
@@ -131,10 +133,8 @@ impl Connecting {
             socket.set_tcp_nodelay(true).map_err(failed)?;
             socket.set_tcp_keepalive(&KEEPALIVE).map_err(failed)?;
         }
-        // The waiter takes a place of its own, and raises when there is none.
-        drop(Descriptor::reserve().ok_or(Error::Descriptors)?);
         let started = socket.connect(address);
-        let mut waiter = Waiter::new(&[(socket.as_raw_fd(), For::Writing)]);
+        let mut waiter = Waiter::new(&[(socket.as_raw_fd(), For::Writing)]).ok_or(Error::Descriptors)?;
         match started {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(EINPROGRESS) => {
