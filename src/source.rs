@@ -331,11 +331,18 @@ pub struct Written {
     /// What tells whose the rows are that the table itself holds.
     pub divided: Vec<Divided>,
     /// The columns of the table that their namespaces read; `None` where that says nothing, because a trigger may change others on
-    /// a row's way.
+    /// a row's way, or because a row may change places.
     pub read_columns: Option<Vec<i16>>,
     /// Whether PostgreSQL's count of the table's changed rows is that of all rows a statement may change.
     pub is_counted: bool,
     generation: u64,
+}
+
+impl Written {
+    /// Whether it is still so.
+    pub fn is_current(&self) -> bool {
+        self.generation == invalidation::generation()
+    }
 }
 
 /// What a write to `table` may change, by the registry in `schema`.
@@ -346,7 +353,7 @@ pub fn written(table: &Table, schema: Oid) -> Rc<Written> {
 /// The same, if it is known already.
 pub fn kept_written(table: Oid) -> Option<Rc<Written>> {
     let kept = WRITTEN.with_borrow(|written| written.get(&table).cloned());
-    kept.filter(|kept| kept.generation == invalidation::generation())
+    kept.filter(|kept| kept.is_current())
 }
 
 /// The same, found out anew: this transaction may have changed the registry.
@@ -360,14 +367,16 @@ pub fn written_now(table: &Table, schema: Oid) -> Rc<Written> {
         .collect();
     let sources = watched(concerned.iter().copied());
     let ancestors = family.ancestors(oid);
-    let holds_rows = relation::of(table).kind == b'r';
-    let held = concerned.iter().filter(|registration| holds_rows && ancestors.contains(&registration.source));
+    let kind = relation::of(table).kind;
+    let (held, others): (Vec<_>, Vec<_>) = concerned.iter().copied().partition(|one| ancestors.contains(&one.source));
     let mut divided: Vec<Divided> = Vec::new();
-    for one in held.filter_map(|registration| Divided::of(oid, registration)) {
-        if !divided.contains(&one) {
+    for one in held.iter().filter_map(|registration| Divided::of(oid, registration)) {
+        if kind == b'r' && !divided.contains(&one) {
             divided.push(one);
         }
     }
+    // By whatever column it is partitioned, a row may come into a partition that is a source, or leave it.
+    let may_move = kind == b'p' && !others.is_empty();
     // A writer waits for nobody who changes its table's relatives: until it can be told, every column counts.
     let mut is_known = true;
     let is_simple = |of: &Oid| {
@@ -376,7 +385,7 @@ pub fn written_now(table: &Table, schema: Oid) -> Rc<Written> {
         open.flatten().is_some_and(|open| !relation::changes_rows_on_their_way(&open))
     };
     let is_counted = family.descendants.len() == 1 && relation::is_heap(table);
-    let read_columns = family.descendants.iter().all(is_simple).then(|| {
+    let read_columns = (!may_move && family.descendants.iter().all(is_simple)).then(|| {
         let columns = catalog::columns(table);
         columns
             .iter()

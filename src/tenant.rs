@@ -15,10 +15,10 @@ use crate::pg::function::{Call, sql_function};
 use crate::pg::hash::Hashing;
 use crate::pg::scan::Table;
 use crate::pg::transaction::{self, PerPart};
-use crate::pg::{catalog, relation, row};
+use crate::pg::{catalog, relation, row, trigger};
 use crate::source::{self, Written};
 use pgrx::pg_sys::{Datum, ItemPointerData, Oid};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 sql_function!(vcache_row_changed, pg_finfo_vcache_row_changed, row_changed);
@@ -112,20 +112,34 @@ fn note(scope: Scope) {
 
 /// Notes whose a row is, by its table and its place there. Never true.
 fn row_changed(call: &Call) -> Datum {
-    if let Some((table, place)) = call.oid(0).zip(call.place(1)) {
+    if let Some((table, place)) = call.oid(0).zip(call.place(1)).filter(|_| trigger::is_condition(call)) {
         note_row(table, place, call);
     }
     Datum::from(false)
 }
 
+/// What a write to a table may change, if it is known already. Row by row, it is that of the same table.
+fn kept_written(table: Oid) -> Option<Rc<Written>> {
+    thread_local! {
+        static LAST: RefCell<Option<(Oid, Rc<Written>)>> = const { RefCell::new(None) };
+    }
+    let last =
+        LAST.with_borrow(|last| last.as_ref().filter(|(of, _)| *of == table).map(|(_, written)| Rc::clone(written)));
+    last.filter(|written| written.is_current()).or_else(|| {
+        let kept = source::kept_written(table)?;
+        LAST.replace(Some((table, Rc::clone(&kept))));
+        Some(kept)
+    })
+}
+
 fn note_row(table: Oid, place: ItemPointerData, call: &Call) {
     // Beyond the first row of a statement, nothing is looked up but what this transaction has noted.
-    let kept = source::kept_written(table);
+    let kept = kept_written(table);
     let is_full = |written: &Rc<Written>| written.divided.iter().all(|one| is_noted(Scope::Tenants(one.by.source)));
     if kept.as_ref().is_some_and(is_full) {
         return;
     }
-    let Some(open) = Table::try_open(table) else { return };
+    let open = Table::open_locked(table);
     let written = kept.unwrap_or_else(|| source::written(&open, call.schema()));
     if written.divided.is_empty() {
         return;

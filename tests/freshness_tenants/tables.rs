@@ -109,6 +109,8 @@ fn the_condition_may_be_asked_by_anybody() {
     let oid = session.value("SELECT 'notes'::regclass::oid");
     assert_eq!(anybody.value(&format!("SELECT vcache_row_changed({oid}, '(0,1)')")), "f");
     assert_eq!(anybody.value(&format!("SELECT vcache_row_changed({oid}, '(0,999)')")), "f");
-    anybody.fails(&format!("SELECT vcache_row_changed({oid}, '(999999,1)')")).assert("", &[]);
+    assert_eq!(anybody.value(&format!("SELECT vcache_row_changed({oid}, '(999999,1)')")), "f");
+    anybody.fails("SELECT vcache_row_changed(tableoid, ctid) FROM notes").assert("42501", &[]);
+    session.run("SELECT vcache_row_changed(tableoid, ctid) FROM notes");
     scene.assert_stale(&[]);
 }

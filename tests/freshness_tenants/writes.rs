@@ -109,6 +109,8 @@ fn what_is_rolled_back_makes_nobody_stale_and_hides_nothing() {
     scene.changes(&mut session, &format!("BEGIN; {ann}; SAVEPOINT a; {bob}; ROLLBACK TO a; COMMIT"), &["docs/ann"]);
     session.run("DELETE FROM notes WHERE id >= 100");
     // The note goes with the savepoint; what is written again is noted again.
+    scene.changes(&mut session, &format!("BEGIN; SAVEPOINT a; {bob}; ROLLBACK TO a; {ann}; COMMIT"), &["docs/ann"]);
+    session.run("DELETE FROM notes WHERE id >= 100");
     let again = format!("BEGIN; SAVEPOINT a; {bob}; ROLLBACK TO a; {cid}; {bob}; COMMIT");
     scene.changes(&mut session, &again, &["docs/bob", "docs/cid"]);
     session.run("DELETE FROM notes WHERE id >= 100");
