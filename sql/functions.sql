@@ -153,6 +153,11 @@ CREATE FUNCTION @extschema@.vcache_source_changed() RETURNS trigger
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'vcache_source_changed';
 
+-- The condition of the triggers that notes whose rows change, with a namespace_column. It is never true.
+CREATE FUNCTION @extschema@.vcache_row_changed(source oid, place tid) RETURNS boolean
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'vcache_row_changed';
+
 -- What DDL changes in sources and in what they all share; new partitions get their triggers.
 CREATE FUNCTION @extschema@.vcache_ddl() RETURNS event_trigger
 LANGUAGE c VOLATILE

@@ -18,6 +18,7 @@ use crate::pg::transaction::{self, PerPart};
 use crate::pg::{catalog, lock, random, time};
 use pgrx::pg_sys::Oid;
 use std::cell::Cell;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use vcache_core::digest::digest;
 
@@ -34,6 +35,10 @@ const MERGED: usize = 64;
 pub enum Scope {
     /// The rows of one source.
     Source(Oid),
+    /// Those whose column, by its number, holds a value with one of the hashes of tenant.rs.
+    Tenant { source: Oid, column: i16, bucket: u16 },
+    /// The rows of a source, for those who read one tenant's: changes of too many tenants, and of the table itself.
+    Tenants(Oid),
     /// What `vcache_invalidate` forgets, by the revision of its registration.
     Registration(i64),
     /// What DDL changes for all: types, casts, collations.
@@ -44,10 +49,29 @@ impl Scope {
     pub fn number(self) -> i64 {
         match self {
             Self::Source(oid) => i64::from(oid.to_u32()),
+            // A table has fewer than 2^11 columns, and a column 2^12 hashes.
+            Self::Tenant { source, column, bucket } => {
+                Self::Tenants(source).number() | i64::from(column) << 12 | i64::from(bucket)
+            }
+            Self::Tenants(source) => 1 << 62 | i64::from(source.to_u32()) << 24,
             // Apart from the others by its sign.
             Self::Registration(revision) => revision | i64::MIN,
             Self::Database => 0,
         }
+    }
+
+    /// The source whose tenants' it is.
+    pub fn tenants_of(self) -> Option<Oid> {
+        match self {
+            Self::Tenant { source, .. } | Self::Tenants(source) => Some(source),
+            _ => None,
+        }
+    }
+
+    /// The numbers of the clocks of a source's tenants.
+    pub fn tenants(source: Oid) -> RangeInclusive<i64> {
+        let first = Self::Tenants(source).number();
+        first..=(first | 0xff_ffff)
     }
 }
 
@@ -83,7 +107,7 @@ pub fn advance(schema: Oid, scope: Scope) {
 /// Gives the first row that nobody holds a new token, and takes away rows that are too many.
 fn replace_one(table: &ClockTable, scope: Scope, now: i64) -> bool {
     let (mut done, mut merging, mut seen, mut removed) = (false, false, 0, 0);
-    table.each(Some(scope.number()), |row, place| {
+    table.each(scope.number()..=scope.number(), |row, place| {
         seen += 1;
         if !done {
             done = place.is_own() || table.replace(place, &row.changed(token(Some(&row)), now));
@@ -167,8 +191,13 @@ pub fn secret(schema: Oid) -> Oid {
 
 /// Takes away a clock that nobody reads any more.
 pub fn forget(schema: Oid, scope: Scope) {
+    forget_all(schema, scope.number()..=scope.number());
+}
+
+/// The same for all clocks of such numbers.
+pub fn forget_all(schema: Oid, numbers: RangeInclusive<i64>) {
     let Some(table) = ClockTable::open_to_write(table(schema)) else { return };
-    table.each(Some(scope.number()), |_, place| {
+    table.each(numbers, |_, place| {
         if !place.is_own() {
             table.remove(place);
         }
@@ -183,32 +212,40 @@ fn token(before: Option<&Row>) -> i64 {
     random::token()
 }
 
-/// What the active snapshot sees of a clock; `None` when that cannot be told at little cost.
-pub fn read(schema: Oid, scope: Scope) -> Option<u128> {
+/// What the active snapshot sees of these clocks; `None` when that cannot be told at little cost.
+pub fn read(schema: Oid, scopes: &[Scope]) -> Option<u128> {
     if cfg!(feature = "fault-no-clock") {
         return Some(0);
     }
-    digest_of(schema, scope, Seen::ByCaller)
+    digest_of(schema, scopes, Seen::ByCaller)
 }
 
 /// What is committed now, and this transaction's own: for what all snapshots see alike.
 pub fn read_latest(schema: Oid, scope: Scope) -> Option<u128> {
-    digest_of(schema, scope, Seen::Latest)
+    digest_of(schema, &[scope], Seen::Latest)
 }
 
-fn digest_of(schema: Oid, scope: Scope, seen: Seen) -> Option<u128> {
+fn digest_of(schema: Oid, scopes: &[Scope], seen: Seen) -> Option<u128> {
     // Before ALTER EXTENSION vcache UPDATE there is none, and nothing advances.
     let Some(table) = ClockTable::open(table(schema)) else { return Some(0) };
-    let mut bytes = Vec::with_capacity(2 * SLOTS * size_of::<i64>());
-    let whole = table.tokens(scope.number(), seen, MOST_VERSIONS, |token| bytes.extend(token.to_le_bytes()));
-    whole.then(|| if bytes.is_empty() { 0 } else { digest(&bytes) })
+    let mut reader = table.reader(seen)?;
+    let mut bytes = Vec::with_capacity(2 * scopes.len() * SLOTS * size_of::<i64>());
+    for scope in scopes {
+        if scopes.len() > 1 {
+            bytes.extend(scope.number().to_le_bytes());
+        }
+        if !reader.tokens(scope.number(), MOST_VERSIONS, |token| bytes.extend(token.to_le_bytes())) {
+            return None;
+        }
+    }
+    Some(if bytes.is_empty() { 0 } else { digest(&bytes) })
 }
 
 /// The rows of every clock, as they stand now.
 pub fn all(schema: Oid) -> Vec<Row> {
     let mut found = Vec::new();
     if let Some(table) = ClockTable::open(table(schema)) {
-        table.each(None, |row, _| {
+        table.each(i64::MIN..=i64::MAX, |row, _| {
             found.push(row);
             true
         });

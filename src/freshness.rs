@@ -6,7 +6,7 @@ use crate::namespace::Definition;
 use crate::outcome::Bypass;
 use crate::pg::{invalidation, time, transaction};
 use crate::source::{self, Source, Unguarded};
-use pgrx::pg_sys::{Oid, panic::ErrorReport};
+use pgrx::pg_sys::{Datum, Oid, panic::ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::cell::Cell;
 use vcache_core::codec::Version;
@@ -16,7 +16,7 @@ use vcache_core::digest::digest;
 ///
 /// # Errors
 /// Why it is not one that others share, or not one that can be told.
-pub fn version(definition: &Definition, schema: Oid) -> Result<Version, Bypass> {
+pub fn version(definition: &Definition, tenant: Option<Datum>, schema: Oid) -> Result<Version, Bypass> {
     if !definition.is_exact {
         if time::transaction_has_written() {
             return Err(Bypass::Written);
@@ -35,7 +35,7 @@ pub fn version(definition: &Definition, schema: Oid) -> Result<Version, Bypass> 
     if mark::is_on(&source.members) {
         return Err(Bypass::Written);
     }
-    match &source.unguarded {
+    match source.unguarded_for(definition.divider.is_some()) {
         None => {}
         Some(Unguarded::Unsettled) => return Err(Bypass::Clock),
         Some(why) => {
@@ -46,8 +46,17 @@ pub fn version(definition: &Definition, schema: Oid) -> Result<Version, Bypass> 
     if !source.is_seen() {
         return Err(Bypass::Clock);
     }
-    let clock = clock::read(schema, Scope::Source(definition.source)).ok_or(Bypass::Clock)?;
+    let clock = clock::read(schema, &scopes(definition, tenant)).ok_or(Bypass::Clock)?;
     Ok(Version { clock, shape: shape(&source, definition, schema) })
+}
+
+/// The clocks of the rows that a search with exact freshness reads; `tenant` is what the column of the namespace's value must hold.
+pub fn scopes(definition: &Definition, tenant: Option<Datum>) -> Vec<Scope> {
+    let source = definition.source;
+    match definition.divider.zip(tenant) {
+        Some((divider, value)) => vec![divider.scope(value), Scope::Tenants(source)],
+        None => vec![Scope::Source(source)],
+    }
 }
 
 /// Whether the source still has the shape of `version`, and is nobody's own: asked once the engine has read its rows.
@@ -55,7 +64,7 @@ pub fn is_still(version: Version, definition: &Definition, schema: Oid) -> bool 
     transaction::accept_changes_of_catalogs();
     if !definition.is_exact {
         // A snapshot from before vcache_invalidate may see the rows that were to be forgotten.
-        let seen = clock::read(schema, Scope::Registration(definition.revision));
+        let seen = clock::read(schema, &[Scope::Registration(definition.revision)]);
         return forgotten(definition, schema) == version.shape && seen == Some(version.shape);
     }
     let source = source::of(definition.source, schema);

@@ -1,10 +1,11 @@
 //! Owns `vcache_health`: how the parts are, in plain words. It asks Redis unless the breaker is open, and shows nothing of a password; where Redis is, it shows to
 //! those alone who may see the setting.
 
+use crate::clock::Scope;
 use crate::engine;
 use crate::pg::function::{Call, sql_function};
 use crate::pg::{access, catalog, result, varlena};
-use crate::source;
+use crate::source::{self, Watched};
 use crate::sources;
 use crate::stats;
 use crate::tier::redis::{self, Health};
@@ -62,10 +63,10 @@ fn triggers(schema: Oid) -> (&'static str, String) {
     const OFTEN: f64 = 30.0;
     let (mut wrong, mut often) = (Vec::new(), Vec::new());
     let watched = sources::watched(schema);
-    for &source in &watched {
+    for &Watched { source, is_divided, .. } in &watched {
         let name = || catalog::qualified(source);
-        wrong.extend(source::of(source, schema).unguarded.as_ref().map(|why| format!("{}: {why}", name())));
-        let rate = sources::rate(schema, source);
+        wrong.extend(source::of(source, schema).unguarded_for(is_divided).map(|why| format!("{}: {why}", name())));
+        let rate = sources::rate(schema, &[Scope::Source(source), Scope::Tenants(source)]);
         if rate >= OFTEN {
             let life = 60.0 / rate;
             often.push(format!(

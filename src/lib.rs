@@ -9,6 +9,7 @@
 //! | `key.rs`, `vector.rs` | what names an entry; the vector in a call |
 //! | `freshness.rs` | which version of its source a search must be answered for |
 //! | `clock.rs`, `mark.rs`, `source.rs` | what snapshots see of a version; what is this transaction's alone; what the catalogs say |
+//! | `tenant.rs` | whose rows a transaction has changed |
 //! | `triggers.rs`, `sources.rs` | what a write does; the view of it |
 //! | `access.rs` | who may see what |
 //! | `explain.rs`, `health.rs` | what a search would do and why; how the parts are |
@@ -38,6 +39,7 @@ mod settings;
 mod source;
 mod sources;
 mod stats;
+mod tenant;
 #[cfg(feature = "pg_test")]
 mod tests;
 mod tier;

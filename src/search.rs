@@ -11,6 +11,7 @@
 //! the engine.
 
 use crate::access::{self, Sight};
+use crate::clock::Scope;
 use crate::error::Error;
 use crate::freshness;
 use crate::key;
@@ -107,7 +108,7 @@ pub fn prepare(call: &Call, counters: impl FnOnce(&str) -> Counters) -> Result<Q
     // 5. Of which version of the source must it be?
     let version = match bypass {
         Some(bypass) => Err(bypass),
-        None => freshness::version(&definition, call.schema()),
+        None => freshness::version(&definition, tenant, call.schema()),
     };
     let place = match version {
         Err(bypass) => Err(bypass),
@@ -231,6 +232,11 @@ impl Query<'_> {
     /// What the column of the namespace's value must hold, as bytes.
     pub fn tenant_image(&self) -> Option<Vec<u8>> {
         image(&self.definition, self.tenant)
+    }
+
+    /// The clocks of what it reads.
+    pub fn scopes(&self) -> Vec<Scope> {
+        freshness::scopes(&self.definition, self.tenant)
     }
 
     fn run_statement(&self, k: u32, most: usize) -> Answer {

@@ -7,14 +7,15 @@
 //! bypasses. A shape is kept until PostgreSQL tells that one of the family has changed.
 
 use crate::clock::{self, Scope};
-use crate::namespace::Registry;
+use crate::namespace::{Registration, Registry};
 use crate::pg::inherits::{self, Family, Link};
-use crate::pg::relation::{self, Relation, Trigger};
+use crate::pg::relation::{self, Relation, RowVersion, Trigger, When};
 use crate::pg::scan::{Table, View};
 use crate::pg::{catalog, invalidation, lock, nonce, snapshot};
-use pgrx::pg_sys::{Oid, TransactionId};
+use crate::tenant::{Divided, Divider};
+use pgrx::pg_sys::{self, Oid, TransactionId};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use vcache_core::digest::digest;
 
@@ -29,32 +30,47 @@ mod fires {
     pub const AFTER_STATEMENT: i16 = INSERT | DELETE | UPDATE | TRUNCATE;
     pub const BEFORE_STATEMENT: i16 = BEFORE | AFTER_STATEMENT;
     pub const AFTER_ROW: i16 = ROW | INSERT | DELETE | UPDATE;
+    pub const AFTER_NEW: i16 = ROW | INSERT | UPDATE;
+    pub const AFTER_OLD: i16 = ROW | UPDATE | DELETE;
 }
 
-/// A trigger that every member of a family has, with the letter of pg_trigger.tgenabled that it must have.
+/// A trigger that members of a family have, with the letter of pg_trigger.tgenabled that it must have.
 pub struct Needed {
     pub name: &'static str,
     kind: i16,
     pub enabled: u8,
     pub sql: &'static str,
-    /// Only on tables that hold rows: on a partitioned one it would be cloned, and ATTACH would find its name taken.
-    pub on_leaves: bool,
+    pub on: On,
+    /// Which version of the row its condition gives to tenant.rs, which never lets it fire.
+    pub version: Option<RowVersion>,
 }
 
-pub const NEEDED: [Needed; 3] = [
+/// Which members of a family have a trigger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    All,
+    /// Tables that hold rows: on a partitioned one it would be cloned, and ATTACH would find its name taken.
+    Leaves,
+    /// Those that hold rows of a source which some namespace divides by tenant.
+    DividedLeaves,
+}
+
+pub const NEEDED: [Needed; 5] = [
     Needed {
         name: "vcache_before",
         kind: fires::BEFORE_STATEMENT,
         enabled: b'A',
         sql: "BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT",
-        on_leaves: false,
+        on: On::All,
+        version: None,
     },
     Needed {
         name: "vcache_after",
         kind: fires::AFTER_STATEMENT,
         enabled: b'A',
         sql: "AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT",
-        on_leaves: false,
+        on: On::All,
+        version: None,
     },
     // Logical replication applies rows without a statement.
     Needed {
@@ -62,27 +78,64 @@ pub const NEEDED: [Needed; 3] = [
         kind: fires::AFTER_ROW,
         enabled: b'R',
         sql: "AFTER INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW",
-        on_leaves: true,
+        on: On::Leaves,
+        version: None,
+    },
+    Needed {
+        name: "vcache_new",
+        kind: fires::AFTER_NEW,
+        enabled: b'A',
+        sql: "AFTER INSERT OR UPDATE ON {table} FOR EACH ROW",
+        on: On::DividedLeaves,
+        version: Some(RowVersion::New),
+    },
+    Needed {
+        name: "vcache_old",
+        kind: fires::AFTER_OLD,
+        enabled: b'A',
+        sql: "AFTER UPDATE OR DELETE ON {table} FOR EACH ROW",
+        on: On::DividedLeaves,
+        version: Some(RowVersion::Old),
     },
 ];
 
 impl Needed {
     pub fn is_for(&self, relation: &Relation) -> bool {
-        !self.on_leaves || relation.kind == b'r'
+        self.on == On::All || relation.kind == b'r'
     }
 
     /// Whether `trigger` is this one, and fires whenever it must.
-    fn is(&self, trigger: &Trigger, function: Oid) -> bool {
-        trigger.function == function
+    fn is(&self, trigger: &Trigger, functions: &Functions) -> bool {
+        let when = self.version.map_or(When::Always, |version| When::Row { function: functions.row_changed, version });
+        trigger.function == functions.source_changed
             && trigger.kind == self.kind
             && trigger.enabled == self.enabled
-            && !trigger.is_restricted
+            && trigger.when == when
     }
 }
 
-/// Which of the triggers that a table needs are not there, or not as they must be.
-pub fn missing(relation: &Relation, function: Oid) -> Vec<&'static Needed> {
-    let has = |needed: &&Needed| relation.triggers.iter().any(|trigger| needed.is(trigger, function));
+/// The functions of vcache's triggers.
+pub struct Functions {
+    /// What they call.
+    pub source_changed: Oid,
+    /// What the conditions ask.
+    row_changed: Oid,
+}
+
+impl Functions {
+    /// Those in vcache's own schema.
+    pub fn of(schema: Oid) -> Self {
+        let find = |name, arguments: &[Oid]| catalog::function_in(schema, name, arguments);
+        Self {
+            source_changed: find(c"vcache_source_changed", &[]),
+            row_changed: find(c"vcache_row_changed", &[pg_sys::OIDOID, pg_sys::TIDOID]),
+        }
+    }
+}
+
+/// Which of the triggers that a table may need are not there, or not as they must be.
+pub fn missing(relation: &Relation, functions: &Functions) -> Vec<&'static Needed> {
+    let has = |needed: &&Needed| relation.triggers.iter().any(|trigger| needed.is(trigger, functions));
     NEEDED.iter().filter(|needed| needed.is_for(relation)).filter(|needed| !has(needed)).collect()
 }
 
@@ -95,10 +148,17 @@ pub struct Source {
     makers: Vec<TransactionId>,
     /// Why changes of the rows may go unseen, if they may.
     pub unguarded: Option<Unguarded>,
+    /// The same for whose rows they are.
+    undivided: Option<Unguarded>,
     generation: u64,
 }
 
 impl Source {
+    /// Why changes may go unseen for those who read a tenant's rows, or who read all.
+    pub fn unguarded_for(&self, by_tenant: bool) -> Option<&Unguarded> {
+        self.unguarded.as_ref().or(self.undivided.as_ref().filter(|_| by_tenant))
+    }
+
     /// Whether a partition is being detached, or was left so half-way: a plan is then right for some snapshots only.
     pub fn is_being_detached_from(&self) -> bool {
         matches!(self.unguarded, Some(Unguarded::DetachPending(_)))
@@ -163,8 +223,10 @@ pub fn of(source: Oid, schema: Oid) -> Rc<Source> {
     }
     invalidation::watch(clock::secret(schema));
     let (family, mut generation) = watched_family(source);
-    let mut makers = Vec::new();
-    let (shape, unguarded) = match describe(&family, schema, &mut makers) {
+    // What an older snapshot sees was written under columns that were others.
+    let mut makers = catalog::column_writers(source);
+    let mut undivided = None;
+    let (shape, unguarded) = match describe(&family, schema, &mut makers, &mut undivided) {
         Ok(shape) => (shape, None),
         Err(unguarded) => (0, Some(unguarded)),
     };
@@ -175,7 +237,7 @@ pub fn of(source: Oid, schema: Oid) -> Rc<Source> {
     makers.sort_unstable_by_key(|maker| maker.into_inner());
     makers.dedup();
     let members = family.members;
-    let found = Rc::new(Source { members, shape, makers, unguarded, generation });
+    let found = Rc::new(Source { members, shape, makers, unguarded, undivided, generation });
     keep(&SOURCES, source, &found);
     found
 }
@@ -193,13 +255,13 @@ fn watched_family(table: Oid) -> (Family, u64) {
     }
 }
 
-/// The function that vcache's triggers call.
-pub fn trigger_function(schema: Oid) -> Oid {
-    catalog::function_in(schema, c"vcache_source_changed")
-}
-
-fn describe(family: &Family, schema: Oid, makers: &mut Vec<TransactionId>) -> Result<u128, Unguarded> {
-    let function = trigger_function(schema);
+fn describe(
+    family: &Family,
+    schema: Oid,
+    makers: &mut Vec<TransactionId>,
+    undivided: &mut Option<Unguarded>,
+) -> Result<u128, Unguarded> {
+    let functions = Functions::of(schema);
     let shared = clock::read_latest(schema, Scope::Database).ok_or(Unguarded::Unsettled)?;
     if !clock::is_settled(schema, shared) {
         return Err(Unguarded::Unsettled);
@@ -226,42 +288,95 @@ fn describe(family: &Family, schema: Oid, makers: &mut Vec<TransactionId>) -> Re
             (_, b'r' | b'p') => {}
             _ => return Err(Unguarded::Foreign(name())),
         }
-        if !missing(&relation, function).is_empty() {
+        let missing = missing(&relation, &functions);
+        if missing.iter().any(|needed| needed.on != On::DividedLeaves) {
             return Err(Unguarded::Triggers(name()));
+        }
+        if !missing.is_empty() && family.descendants.contains(&member) {
+            *undivided = Some(Unguarded::Triggers(name()));
         }
         relation::describe(&table, &mut bytes, makers);
     }
     Ok(digest(&bytes))
 }
 
+/// A source with exact freshness whose rows a write may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watched {
+    pub source: Oid,
+    /// Whether a namespace reads its rows whosever they are.
+    pub is_whole: bool,
+    /// Whether one reads those of a tenant.
+    pub is_divided: bool,
+}
+
+/// The sources of registrations with exact freshness, in the order of their OIDs.
+pub fn watched<'a>(registrations: impl Iterator<Item = &'a Registration>) -> Vec<Watched> {
+    let mut sources: BTreeMap<u32, Watched> = BTreeMap::new();
+    for registration in registrations.filter(|registration| registration.is_exact()) {
+        let source = registration.source;
+        let none = Watched { source, is_whole: false, is_divided: false };
+        let watched = sources.entry(source.to_u32()).or_insert(none);
+        match Divider::of(registration) {
+            Some(_) => watched.is_divided = true,
+            None => watched.is_whole = true,
+        }
+    }
+    sources.into_values().collect()
+}
+
 /// What a write to a table may change.
 pub struct Written {
-    /// The sources with exact freshness whose rows it may change.
-    pub sources: Vec<Oid>,
+    pub sources: Vec<Watched>,
+    /// What tells whose the rows are that the table itself holds.
+    pub divided: Vec<Divided>,
     /// The columns of the table that their namespaces read; `None` where that says nothing, because a trigger may change others on
-    /// a row's way.
+    /// a row's way, or because a row may change places.
     pub read_columns: Option<Vec<i16>>,
     /// Whether PostgreSQL's count of the table's changed rows is that of all rows a statement may change.
     pub is_counted: bool,
     generation: u64,
 }
 
+impl Written {
+    /// Whether it is still so.
+    pub fn is_current(&self) -> bool {
+        self.generation == invalidation::generation()
+    }
+}
+
 /// What a write to `table` may change, by the registry in `schema`.
 pub fn written(table: &Table, schema: Oid) -> Rc<Written> {
+    kept_written(table.oid()).unwrap_or_else(|| written_now(table, schema))
+}
+
+/// The same, if it is known already.
+pub fn kept_written(table: Oid) -> Option<Rc<Written>> {
+    let kept = WRITTEN.with_borrow(|written| written.get(&table).cloned());
+    kept.filter(|kept| kept.is_current())
+}
+
+/// The same, found out anew: this transaction may have changed the registry.
+pub fn written_now(table: &Table, schema: Oid) -> Rc<Written> {
     let oid = table.oid();
-    let kept = WRITTEN.with_borrow(|written| written.get(&oid).cloned());
-    if let Some(kept) = kept.filter(|kept| kept.generation == invalidation::generation()) {
-        return kept;
-    }
     let (family, mut generation) = watched_family(oid);
     let registrations = Registry::open(schema).map(|registry| registry.all(View::Latest)).unwrap_or_default();
     let concerned: Vec<_> = registrations
         .iter()
         .filter(|registration| registration.is_exact() && family.members.contains(&registration.source))
         .collect();
-    let mut sources: Vec<Oid> = concerned.iter().map(|registration| registration.source).collect();
-    sources.sort_unstable_by_key(|oid| oid.to_u32());
-    sources.dedup();
+    let sources = watched(concerned.iter().copied());
+    let ancestors = family.ancestors(oid);
+    let kind = relation::of(table).kind;
+    let (held, others): (Vec<_>, Vec<_>) = concerned.iter().copied().partition(|one| ancestors.contains(&one.source));
+    let mut divided: Vec<Divided> = Vec::new();
+    for one in held.iter().filter_map(|registration| Divided::of(oid, registration)) {
+        if kind == b'r' && !divided.contains(&one) {
+            divided.push(one);
+        }
+    }
+    // By whatever column it is partitioned, a row may come into a partition that is a source, or leave it.
+    let may_move = kind == b'p' && !others.is_empty();
     // A writer waits for nobody who changes its table's relatives: until it can be told, every column counts.
     let mut is_known = true;
     let is_simple = |of: &Oid| {
@@ -270,7 +385,7 @@ pub fn written(table: &Table, schema: Oid) -> Rc<Written> {
         open.flatten().is_some_and(|open| !relation::changes_rows_on_their_way(&open))
     };
     let is_counted = family.descendants.len() == 1 && relation::is_heap(table);
-    let read_columns = family.descendants.iter().all(is_simple).then(|| {
+    let read_columns = (!may_move && family.descendants.iter().all(is_simple)).then(|| {
         let columns = catalog::columns(table);
         columns
             .iter()
@@ -281,7 +396,7 @@ pub fn written(table: &Table, schema: Oid) -> Rc<Written> {
     if !is_known {
         generation = NEVER;
     }
-    let found = Rc::new(Written { sources, read_columns, is_counted, generation });
+    let found = Rc::new(Written { sources, divided, read_columns, is_counted, generation });
     keep(&WRITTEN, oid, &found);
     found
 }

@@ -7,7 +7,7 @@ use crate::pg::clock_table::Row;
 use crate::pg::function::{Call, sql_function};
 use crate::pg::scan::View;
 use crate::pg::{catalog, result, time};
-use crate::source;
+use crate::source::{self, Watched};
 use pgrx::pg_sys::{Datum, Oid};
 
 sql_function!(vcache_source_rows, pg_finfo_vcache_source_rows, rows);
@@ -18,13 +18,20 @@ fn rows(call: &Call) -> Datum {
     let clocks = clock::all(schema);
     let rows: Vec<_> = watched(schema)
         .into_iter()
-        .map(|source| {
-            let of_it = || clocks.iter().filter(|row| row.scope == Scope::Source(source).number());
+        .map(|watched| {
+            let source = watched.source;
+            let numbers = Scope::tenants(source);
+            let is_tenants = |row: &&Row| numbers.contains(&row.scope);
+            let is_its = |row: &&Row| row.scope == Scope::Source(source).number();
+            let of_it = || clocks.iter().filter(|row| is_its(row) || is_tenants(row));
             let last = of_it().map(|row| row.changed_at).max();
             let last = last.map_or(result::NULL, |last| (Datum::from(time::to_postgres(last)), false));
             let number = |value: i64| (Datum::from(value), false);
-            let rate = number(rate_of(of_it()).to_bits() as i64);
-            let guarded = (Datum::from(source::of(source, schema).unguarded.is_none()), false);
+            // Where all is read as well as by tenant, a change is counted in both.
+            let (whole, divided) = (clocks.iter().filter(is_its), clocks.iter().filter(is_tenants));
+            let rate = number(rate_of(whole).max(rate_of(divided)).to_bits() as i64);
+            let guarded = source::of(source, schema).unguarded_for(watched.is_divided).is_none();
+            let guarded = (Datum::from(guarded), false);
             [(Datum::from(source), false), number(of_it().count() as i64), last, rate, guarded]
         })
         .collect();
@@ -32,19 +39,16 @@ fn rows(call: &Call) -> Datum {
 }
 
 /// The sources with exact freshness that are still there.
-pub fn watched(schema: Oid) -> Vec<Oid> {
+pub fn watched(schema: Oid) -> Vec<Watched> {
     let all = Registry::open(schema).map(|registry| registry.all(View::Latest)).unwrap_or_default();
-    let mut sources: Vec<Oid> = all.iter().filter(|one| one.is_exact()).map(|one| one.source).collect();
-    sources.sort_unstable_by_key(|oid| oid.to_u32());
-    sources.dedup();
-    sources.retain(|source| catalog::class(*source).is_some());
+    let mut sources = source::watched(all.iter());
+    sources.retain(|watched| catalog::class(watched.source).is_some());
     sources
 }
 
-/// How often a source changes, in changes per minute.
-pub fn rate(schema: Oid, source: Oid) -> f64 {
-    let number = Scope::Source(source).number();
-    rate_of(clock::all(schema).iter().filter(|row| row.scope == number))
+/// How often these clocks advance, in times per minute.
+pub fn rate(schema: Oid, scopes: &[Scope]) -> f64 {
+    rate_of(clock::all(schema).iter().filter(|row| scopes.iter().any(|scope| scope.number() == row.scope)))
 }
 
 fn rate_of<'a>(rows: impl Iterator<Item = &'a Row>) -> f64 {

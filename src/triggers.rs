@@ -6,15 +6,16 @@
 use crate::clock::{self, Scope};
 use crate::error::Error;
 use crate::mark;
-use crate::namespace::Registry;
+use crate::namespace::{Registration, Registry};
 use crate::pg::function::{Call, sql_function};
 use crate::pg::inherits;
-use crate::pg::relation;
+use crate::pg::relation::{self, Relation, RowVersion};
 use crate::pg::scan::{Table, View};
 use crate::pg::spi::Connection;
 use crate::pg::trigger::{self, Event, Fired};
 use crate::pg::{access, catalog, lock};
-use crate::source::{self, NEEDED, Needed};
+use crate::source::{self, Functions, NEEDED, Needed, On, Watched};
+use crate::tenant::{self, Divider};
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::cell::Cell;
 use std::ffi::CString;
@@ -33,11 +34,24 @@ fn source_changed(call: &Call) -> Datum {
     if fired.is_before() {
         mark::set(table.oid(), || counted.then(|| relation::changes(fired.relation(), true)).flatten());
     } else if fired.is_for_row() || has_changed(&fired, &written, counted) {
-        for source in &written.sources {
-            clock::advance(call.schema(), Scope::Source(*source));
-        }
+        advance(call.schema(), &written, fired.event() == Event::Truncate);
     }
     trigger::nothing()
+}
+
+/// Advances the clocks of what was written: of all its rows, or of those that have been noted.
+fn advance(schema: Oid, written: &source::Written, all: bool) {
+    for &Watched { source, is_whole, is_divided } in &written.sources {
+        if is_whole {
+            clock::advance(schema, Scope::Source(source));
+        }
+        let tenants = match is_divided {
+            false => Vec::new(),
+            true if all => vec![Scope::Tenants(source)],
+            true => tenant::noted(source),
+        };
+        tenants.into_iter().for_each(|scope| clock::advance(schema, scope));
+    }
 }
 
 /// Whether the statement may have changed an answer.
@@ -133,30 +147,29 @@ fn table_changed(schema: Oid, table: Oid, is_altered: bool) {
     let Some(written) = Table::try_open(table).map(|open| source::written(&open, schema)) else { return };
     if !written.sources.is_empty() {
         mark::set(table, || None);
-        for source in &written.sources {
-            clock::advance(schema, Scope::Source(*source));
-        }
+        advance(schema, &written, true);
     } else if is_altered && catalog::is_row_type_in_use(table) {
         // A column of its row type is rendered by its columns.
         change_all(schema);
     }
 }
 
-/// Puts the triggers on those of a table's family that have none, if the current role owns them. What somebody has switched off stays so, and
-/// like the lack of a trigger makes bypasses of searches.
+/// Puts the triggers on those of a table's family that have none, if the current role owns them, and those for tenants where there
+/// were no tenants. What somebody has switched off stays so, and like the lack of a trigger makes bypasses of searches.
 fn guard_new_members(schema: Oid, table: Oid) {
     let is_written = |open: Table| !source::written(&open, schema).sources.is_empty();
     if !Table::try_open(table).is_some_and(is_written) {
         return;
     }
-    let function = source::trigger_function(schema);
+    let function = Functions::of(schema).source_changed;
     for member in inherits::family(table).members {
-        let has_none = |relation: relation::Relation| relation.triggers.iter().all(|other| other.function != function);
         // Who has it locked changes it himself.
-        let open = lock::try_share(member).then(|| Table::try_open(member)).flatten();
-        let is_new = open.map(|open| relation::of(&open)).is_some_and(has_none);
-        if is_new && access::is_owner(member) {
-            install(schema, member);
+        if access::is_owner(member) && lock::try_share(member) {
+            install(schema, member, |relation, needed| {
+                let has_none = relation.triggers.iter().all(|other| other.function != function);
+                let is_absent = relation.triggers.iter().all(|other| other.name != needed.name);
+                has_none || needed.on == On::DividedLeaves && is_absent
+            });
         }
     }
 }
@@ -164,16 +177,17 @@ fn guard_new_members(schema: Oid, table: Oid) {
 /// Puts the triggers on every member of a source's family, and keeps writers away until the transaction ends: from then on they know
 /// of the registration.
 pub fn guard(schema: Oid, source: Oid) {
-    if source::trigger_function(schema) == pg_sys::InvalidOid {
+    if Functions::of(schema).source_changed == pg_sys::InvalidOid {
         Error::NotUpdated.raise();
     }
     for member in inherits::family(source).members {
         lock::exclude_writers(member);
         // This transaction's snapshot may be older than what others wrote before there were triggers.
         mark::set(member, || None);
-        install(schema, member);
+        install(schema, member, |_, _| true);
         lock::tell_of_change(member);
     }
+    forget_tenants(schema, source);
 }
 
 /// Has writers to a source find out anew what its namespaces read, or that there are none left: then the triggers go.
@@ -182,46 +196,76 @@ pub fn release(schema: Oid, source: Oid) {
     for member in inherits::family(source).members {
         let family = inherits::family(member);
         let is_used = registrations.iter().any(|other| other.is_exact() && family.members.contains(&other.source));
-        if !is_used && access::is_owner(member) {
-            remove(schema, member);
+        if access::is_owner(member) {
+            remove(schema, member, |needed| !is_used || needed.on == On::DividedLeaves && !is_divided(schema, member));
         }
         lock::tell_of_change(member);
     }
+    forget_tenants(schema, source);
 }
 
-fn install(schema: Oid, table: Oid) {
+/// Takes away the clocks of the tenants of a source that none of its namespaces divides any more.
+fn forget_tenants(schema: Oid, source: Oid) {
+    let registrations = Registry::open(schema).map(|registry| registry.all(View::Latest)).unwrap_or_default();
+    let is_of = |one: &Registration| one.is_exact() && one.source == source && Divider::of(one).is_some();
+    if !registrations.iter().any(is_of) {
+        clock::forget_all(schema, Scope::tenants(source));
+    }
+}
+
+/// Whether a table holds rows that some namespace tells apart by tenant.
+fn is_divided(schema: Oid, table: Oid) -> bool {
+    Table::try_open(table).is_some_and(|open| !source::written_now(&open, schema).divided.is_empty())
+}
+
+/// Puts those triggers on a table that are missing and wanted, and takes away what tells tenants apart that nobody does any more.
+fn install(schema: Oid, table: Oid, is_wanted: impl Fn(&Relation, &Needed) -> bool) {
     // What is open cannot be altered: it is closed again at once.
     let Some(relation) = Table::try_open(table).map(|open| relation::of(&open)) else { return };
     if !matches!(relation.kind, b'r' | b'p') || relation.persistence == b't' {
         return;
     }
-    let missing = source::missing(&relation, source::trigger_function(schema));
-    let (name, function) = (catalog::qualified(table), function_name(schema));
-    for Needed { name: trigger, sql, enabled, .. } in missing {
+    let is_divided = is_divided(schema, table);
+    if !is_divided {
+        remove(schema, table, |needed| needed.on == On::DividedLeaves);
+    }
+    let missing = source::missing(&relation, &Functions::of(schema));
+    let missing = missing.into_iter().filter(|needed| is_divided || needed.on != On::DividedLeaves);
+    let (name, function) = (catalog::qualified(table), function_name(schema, "vcache_source_changed"));
+    let row_changed = function_name(schema, "vcache_row_changed");
+    for needed @ Needed { name: trigger, sql, enabled, version, .. } in missing {
+        if !is_wanted(&relation, needed) {
+            continue;
+        }
         let there = relation.triggers.iter().any(|there| there.name == *trigger);
         let event = sql.replace("{table}", &name);
+        let condition = version.map_or_else(String::new, |version| {
+            let row = if version == RowVersion::New { "NEW" } else { "OLD" };
+            format!("WHEN ({row_changed}({row}.tableoid, {row}.ctid)) ")
+        });
         if there {
             run(&format!("DROP TRIGGER {trigger} ON {name}"));
         }
         let when = if *enabled == b'A' { "ALWAYS" } else { "REPLICA" };
-        run(&format!("CREATE TRIGGER {trigger} {event} EXECUTE FUNCTION {function}()"));
+        run(&format!("CREATE TRIGGER {trigger} {event} {condition}EXECUTE FUNCTION {function}()"));
         run(&format!("ALTER TABLE ONLY {name} ENABLE {when} TRIGGER {trigger}"));
         // They go with the extension, which needs no CASCADE for that.
         run(&format!("ALTER TRIGGER {trigger} ON {name} DEPENDS ON EXTENSION vcache"));
     }
 }
 
-fn remove(schema: Oid, table: Oid) {
-    let function = source::trigger_function(schema);
+fn remove(schema: Oid, table: Oid, is_outlived: impl Fn(&Needed) -> bool) {
+    let function = Functions::of(schema).source_changed;
     let Some(relation) = Table::try_open(table).map(|open| relation::of(&open)) else { return };
     let ours = relation.triggers.iter().filter(|trigger| trigger.function == function);
-    for trigger in ours.filter(|trigger| NEEDED.iter().any(|needed| needed.name == trigger.name)) {
+    let goes = |name: &str| NEEDED.iter().any(|needed| needed.name == name && is_outlived(needed));
+    for trigger in ours.filter(|trigger| goes(&trigger.name)) {
         run(&format!("DROP TRIGGER {} ON {}", catalog::quoted(&trigger.name), catalog::qualified(table)));
     }
 }
 
-fn function_name(schema: Oid) -> String {
-    format!("{}.vcache_source_changed", catalog::quoted(&catalog::schema_name(schema)))
+fn function_name(schema: Oid, name: &str) -> String {
+    format!("{}.{name}", catalog::quoted(&catalog::schema_name(schema)))
 }
 
 /// Runs a command of vcache's own, which its event trigger passes over.

@@ -14,6 +14,7 @@ use crate::pg::catalog::{self, Column, Operator};
 use crate::pg::function::{Interval, interval};
 use crate::pg::scan::{self, Condition, Table, Tuple, View};
 use crate::pg::{array, invalidation, transaction, varlena};
+use crate::tenant::Divider;
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -147,6 +148,8 @@ pub struct Definition {
     /// Those columns by name and type: what an entry holds depends on them.
     pub shape: String,
     pub tenant: Option<Column>,
+    /// How that column gives each tenant's rows a clock, if it can.
+    pub divider: Option<Divider>,
     pub is_exact: bool,
     /// In microseconds.
     pub ttl: Option<i64>,
@@ -207,6 +210,7 @@ impl Definition {
             fetch_k: registration.fetch_k.and_then(|k| u32::try_from(k).ok()),
             search_settings,
             statement: Statement::new(source, id, vector, &operator, tenant.zip(equality.as_ref()), &payload),
+            divider: tenant.and_then(|column| Divider::new(registration.source, column)),
             tenant: tenant.cloned(),
             forgotten: Cell::new(None),
             engine,

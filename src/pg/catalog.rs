@@ -91,8 +91,8 @@ pub fn index_is_valid(oid: pg_sys::Oid) -> bool {
     }
 }
 
-/// The function of this name in a schema that takes no argument; the invalid OID when there is none.
-pub fn function_in(schema: pg_sys::Oid, name: &CStr) -> pg_sys::Oid {
+/// The function of this name in a schema that takes these types; the invalid OID when there is none.
+pub fn function_in(schema: pg_sys::Oid, name: &CStr, arguments: &[pg_sys::Oid]) -> pg_sys::Oid {
     let Ok(schema) = CString::new(schema_name(schema)) else { return pg_sys::InvalidOid };
     // SAFETY: a list of two string nodes that point to terminated strings.
     unsafe {
@@ -100,7 +100,7 @@ pub fn function_in(schema: pg_sys::Oid, name: &CStr) -> pg_sys::Oid {
         for part in [schema.as_c_str(), name] {
             list = pg_sys::lappend(list, pg_sys::makeString(pg_sys::pstrdup(part.as_ptr())).cast());
         }
-        pg_sys::LookupFuncName(list, 0, std::ptr::null(), true)
+        pg_sys::LookupFuncName(list, arguments.len() as i32, arguments.as_ptr(), true)
     }
 }
 
@@ -131,18 +131,42 @@ pub fn columns(table: &Table) -> Vec<Column> {
     unsafe {
         let descriptor = (*table.relation()).rd_att;
         let attributes = (*descriptor).attrs.as_slice((*descriptor).natts as usize);
-        attributes
-            .iter()
-            .filter(|attribute| !attribute.attisdropped)
-            .map(|attribute| Column {
-                number: attribute.attnum,
-                name: name_of(&attribute.attname),
-                kind: attribute.atttypid,
-                modifier: attribute.atttypmod,
-                collation: attribute.attcollation,
-            })
-            .collect()
+        attributes.iter().filter(|attribute| !attribute.attisdropped).map(column).collect()
     }
+}
+
+/// The column of this name of a table, which need not be open.
+pub fn column_named(table: pg_sys::Oid, name: &str) -> Option<Column> {
+    let c_name = CString::new(name).ok()?;
+    // SAFETY: the name is terminated; a row of pg_attribute comes back, or null, and is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCacheAttName(table, c_name.as_ptr());
+        if tuple.is_null() {
+            return None;
+        }
+        let attribute = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_attribute>();
+        let column = column(attribute);
+        pg_sys::ReleaseSysCache(tuple);
+        Some(column)
+    }
+}
+
+fn column(attribute: &pg_sys::FormData_pg_attribute) -> Column {
+    Column {
+        number: attribute.attnum,
+        name: name_of(&attribute.attname),
+        kind: attribute.atttypid,
+        modifier: attribute.atttypmod,
+        collation: attribute.attcollation,
+    }
+}
+
+/// The transactions that made the columns of a table what they are.
+pub fn column_writers(table: pg_sys::Oid) -> Vec<pg_sys::TransactionId> {
+    let catalog = Table::open(pg_sys::AttributeRelationId);
+    let condition = Condition::OidIs(pg_sys::Anum_pg_attribute_attrelid as i16, table);
+    let index = pg_sys::Oid::from(pg_sys::AttributeRelidNumIndexId);
+    scan::each(&catalog, index, &[condition], scan::View::Latest, |row| row.writer)
 }
 
 /// The columns (from 1) of the table's primary key; empty when it has none.
@@ -233,6 +257,11 @@ pub fn element_type(oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
 pub fn base_type(oid: pg_sys::Oid) -> pg_sys::Oid {
     // SAFETY: a catalog look-up.
     unsafe { pg_sys::getBaseType(oid) }
+}
+
+pub fn is_enum(kind: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    unsafe { pg_sys::get_typtype(kind) as u8 == pg_sys::TYPTYPE_ENUM }
 }
 
 /// The extension that a type belongs to; the invalid OID when it belongs to none.

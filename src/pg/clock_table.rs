@@ -13,6 +13,7 @@
 
 use super::scan::Table;
 use pgrx::pg_sys::{self, Datum};
+use std::ops::RangeInclusive;
 
 /// Changes of a row between two entries in the index.
 const CHAIN: i64 = 32;
@@ -94,9 +95,8 @@ impl ClockTable {
         Self::open(oid)
     }
 
-    /// Hands the token of each row of `scope` that is seen to `take`, in the order of their ids. `false` when there is more to read than
-    /// `most` versions.
-    pub fn tokens(&self, scope: i64, seen: Seen, most: u32, mut take: impl FnMut(i64)) -> bool {
+    /// Reads clocks, as many as one likes; `None` when there is no index to read them by.
+    pub fn reader(&self, seen: Seen) -> Option<Reader> {
         // SAFETY: the table is open; the snapshot outlives the scan.
         let snapshot = unsafe {
             match seen {
@@ -104,37 +104,13 @@ impl ClockTable {
                 Seen::Latest => pg_sys::GetCatalogSnapshot(self.0.oid()),
             }
         };
-        let Some(mut scan) = Scan::begin(&self.0, snapshot) else { return false };
-        scan.seek(scope, None);
-        let (mut answered, mut passed, mut left) = (None, 0, most);
-        while let Some(id) = scan.next_entry() {
-            if answered == Some(id) {
-                passed += 1;
-                if passed > PASSED {
-                    scan.seek(scope, Some(id));
-                    passed = 0;
-                }
-                continue;
-            }
-            if left == 0 {
-                return false;
-            }
-            left -= 1;
-            if let Some((row, _)) = scan.row() {
-                take(row.token);
-                (answered, passed) = (Some(id), 0);
-            }
-        }
-        true
+        Scan::begin(&self.0, snapshot).map(Reader)
     }
 
-    /// Hands every row as it is now, of one scope or of all, to `take`, until that is content.
-    pub fn each(&self, scope: Option<i64>, mut take: impl FnMut(Row, Place) -> bool) {
+    /// Hands every row as it is now, of all these scopes, to `take`, until that is content.
+    pub fn each(&self, scopes: RangeInclusive<i64>, mut take: impl FnMut(Row, Place) -> bool) {
         let Some(mut scan) = Scan::begin(&self.0, &raw mut pg_sys::SnapshotSelfData) else { return };
-        match scope {
-            Some(scope) => scan.seek(scope, None),
-            None => scan.seek_first(),
-        }
+        scan.seek_any(scopes);
         while scan.next_entry().is_some() {
             if let Some((row, place)) = scan.row()
                 && !take(row, place)
@@ -230,6 +206,38 @@ impl ClockTable {
     }
 }
 
+/// What a snapshot sees of clocks.
+pub struct Reader(Scan);
+
+impl Reader {
+    /// Hands the token of each row of `scope` that is seen to `take`, in the order of their ids. `false` when there is more to read than
+    /// `most` versions.
+    pub fn tokens(&mut self, scope: i64, most: u32, mut take: impl FnMut(i64)) -> bool {
+        let scan = &mut self.0;
+        scan.seek(scope, None);
+        let (mut answered, mut passed, mut left) = (None, 0, most);
+        while let Some(id) = scan.next_entry() {
+            if answered == Some(id) {
+                passed += 1;
+                if passed > PASSED {
+                    scan.seek(scope, Some(id));
+                    passed = 0;
+                }
+                continue;
+            }
+            if left == 0 {
+                return false;
+            }
+            left -= 1;
+            if let Some((row, _)) = scan.row() {
+                take(row.token);
+                (answered, passed) = (Some(id), 0);
+            }
+        }
+        true
+    }
+}
+
 /// Where a version of a row stands, and which transaction wrote it.
 #[derive(Clone, Copy)]
 pub struct Place {
@@ -299,8 +307,12 @@ impl Scan {
         self.rescan(keys.get_mut(..count).unwrap_or_default());
     }
 
-    fn seek_first(&mut self) {
-        self.rescan(&mut [key(1, pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE, i64::MIN)]);
+    /// Begins with the first entry of any of these scopes.
+    fn seek_any(&mut self, scopes: RangeInclusive<i64>) {
+        self.rescan(&mut [
+            key(1, pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE, *scopes.start()),
+            key(1, pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT8LE, *scopes.end()),
+        ]);
     }
 
     fn rescan(&mut self, keys: &mut [pg_sys::ScanKeyData]) {

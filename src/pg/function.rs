@@ -91,6 +91,12 @@ impl Call {
         self.datum(n).map(|datum| pg_sys::Oid::from(datum.value() as u32))
     }
 
+    /// A `tid` argument.
+    pub fn place(&self, n: usize) -> Option<pg_sys::ItemPointerData> {
+        // SAFETY: the datum of a tid points to an item pointer.
+        self.datum(n).map(|datum| unsafe { *datum.cast_mut_ptr::<pg_sys::ItemPointerData>() })
+    }
+
     /// A `name` argument.
     pub fn name(&self, n: usize) -> Option<String> {
         self.datum(n).map(super::varlena::name)

@@ -35,6 +35,19 @@ pub struct Family {
     pub links: Vec<Link>,
 }
 
+impl Family {
+    /// A member, and what it inherits from.
+    pub fn ancestors(&self, of: Oid) -> HashSet<Oid> {
+        let (mut ancestors, mut todo) = (HashSet::new(), vec![of]);
+        while let Some(next) = todo.pop() {
+            if ancestors.insert(next) {
+                todo.extend(self.links.iter().filter(|link| link.child == next).map(|link| link.parent));
+            }
+        }
+        ancestors
+    }
+}
+
 /// The family of a table.
 pub fn family(table: Oid) -> Family {
     let catalog = Table::open(Oid::from(RELATION));

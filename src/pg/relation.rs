@@ -23,8 +23,27 @@ pub struct Trigger {
     pub kind: i16,
     /// The letter of pg_trigger.tgenabled.
     pub enabled: u8,
-    /// Whether it fires for some columns only, or under a condition.
-    pub is_restricted: bool,
+    pub when: When,
+}
+
+/// Under what condition a trigger fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    Always,
+    /// This function says so, which is given the table and the place of the row as it was or as it is.
+    Row {
+        function: Oid,
+        version: RowVersion,
+    },
+    /// For some columns only, or under another condition.
+    Otherwise,
+}
+
+/// Which version of a row that is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowVersion {
+    Old,
+    New,
 }
 
 pub fn of(table: &Table) -> Relation {
@@ -53,10 +72,44 @@ fn triggers(table: &Table) -> Vec<Trigger> {
                     function: trigger.tgfoid,
                     kind: trigger.tgtype,
                     enabled: trigger.tgenabled as u8,
-                    is_restricted: trigger.tgnattr != 0 || !trigger.tgqual.is_null(),
+                    when: match (trigger.tgnattr, trigger.tgqual.is_null()) {
+                        (0, true) => When::Always,
+                        (0, false) => condition(pg_sys::stringToNode(trigger.tgqual).cast()),
+                        _ => When::Otherwise,
+                    },
                 }
             })
             .collect()
+    }
+}
+
+/// What a trigger's condition says.
+///
+/// # Safety
+/// `node` is an expression.
+unsafe fn condition(node: *mut pg_sys::Node) -> When {
+    // SAFETY: the nodes are what their tags say.
+    unsafe {
+        if (*node).type_ != pg_sys::NodeTag::T_FuncExpr {
+            return When::Otherwise;
+        }
+        let call = node.cast::<pg_sys::FuncExpr>();
+        let arguments = (*call).args;
+        let count = if arguments.is_null() { 0 } else { (*arguments).length };
+        let system_column = |i: i32| {
+            let argument = (*(*arguments).elements.add(i as usize)).ptr_value.cast::<pg_sys::Node>();
+            let is_column = (*argument).type_ == pg_sys::NodeTag::T_Var;
+            is_column.then(|| &*argument.cast::<pg_sys::Var>()).map(|column| (column.varno as u32, column.varattno))
+        };
+        let of = |version| {
+            let columns = [pg_sys::TableOidAttributeNumber, pg_sys::SelfItemPointerAttributeNumber];
+            count == 2 && (0..2).zip(columns).all(|(i, number)| system_column(i) == Some((version, number as i16)))
+        };
+        match (of(pg_sys::PRS2_OLD_VARNO), of(pg_sys::PRS2_NEW_VARNO)) {
+            (true, _) => When::Row { function: (*call).funcid, version: RowVersion::Old },
+            (_, true) => When::Row { function: (*call).funcid, version: RowVersion::New },
+            _ => When::Otherwise,
+        }
     }
 }
 

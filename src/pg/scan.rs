@@ -15,6 +15,12 @@ impl Table {
         Self(unsafe { pg_sys::table_open(oid, pg_sys::AccessShareLock as i32) })
     }
 
+    /// Opens a table that is locked already.
+    pub fn open_locked(oid: pg_sys::Oid) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { pg_sys::table_open(oid, pg_sys::NoLock as i32) })
+    }
+
     /// Opens a relation that may be gone.
     pub fn try_open(oid: pg_sys::Oid) -> Option<Self> {
         // SAFETY: null comes back when there is none.

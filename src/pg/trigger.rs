@@ -108,6 +108,30 @@ fn context(call: &Call, tag: pg_sys::NodeTag) -> Option<*mut pg_sys::Node> {
     }
 }
 
+/// Whether a function is asked by a trigger's condition, whose first argument is NEW.tableoid or OLD.tableoid: then the table is open, and
+/// locked.
+pub fn is_condition(call: &Call) -> bool {
+    // SAFETY: flinfo is valid during the call; the nodes are what their tags say. Rows of the executor's own, which a condition's are,
+    // have no system columns elsewhere.
+    unsafe {
+        let expression = (*(*call.raw()).flinfo).fn_expr;
+        if expression.is_null() || (*expression).type_ != pg_sys::NodeTag::T_FuncExpr {
+            return false;
+        }
+        let arguments = (*expression.cast::<pg_sys::FuncExpr>()).args;
+        if arguments.is_null() {
+            return false;
+        }
+        let first = (*(*arguments).elements).ptr_value.cast::<pg_sys::Node>();
+        if (*first).type_ != pg_sys::NodeTag::T_Var {
+            return false;
+        }
+        let column = &*first.cast::<pg_sys::Var>();
+        [pg_sys::INNER_VAR, pg_sys::OUTER_VAR].contains(&column.varno)
+            && i32::from(column.varattno) == pg_sys::TableOidAttributeNumber
+    }
+}
+
 /// The row that a trigger fires before, as it is, or none where a worker of logical replication applies it: then nothing happens to it.
 /// `None` when no trigger called.
 pub fn row_unless_replicated(call: &Call) -> Option<Datum> {
