@@ -1,6 +1,7 @@
 """Owns the page that a person reads, of all parts that were measured, each when it was measured last."""
 
 import report_caches
+import report_exact
 import report_hits
 import report_outage
 
@@ -9,6 +10,7 @@ PARTS = {
     "caches": ("The cache against none and one made by hand", report_caches),
     "hits": ("Hits", report_hits),
     "outage": ("What Redis' failures cost", report_outage),
+    "exact": ("What exact freshness costs", report_exact),
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 
+import exact
 import hits
 import outage
 import picture
@@ -40,7 +41,7 @@ def main() -> None:
     # What is not measured now stays as it was.
     kept = {} if arguments.quick or not LATEST.exists() else json.loads(LATEST.read_text())
     results = {part: kept[part] for part in report.PARTS if part in kept}
-    for part, measure in (("caches", caches), ("hits", hit), ("outage", outages)):
+    for part, measure in (("caches", caches), ("hits", hit), ("outage", outages), ("exact", freshness)):
         if part in arguments.only:
             results[part] = {"machine": machine(arguments), **measure(arguments, say)}
             write(arguments, results, say)
@@ -97,6 +98,12 @@ def outages(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict:
         return outage.measure(connect(arguments, "postgres"), lambda: connect(arguments, source.key), arguments.quick, say)
 
 
+def freshness(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict:
+    """What exact freshness costs searches and writers."""
+    with small(arguments, "exact", exact.DIMENSIONS) as source:
+        return exact.measure(arguments.programs, lambda: connect(arguments, source.key), connect(arguments, "postgres"), arguments.quick, say)
+
+
 def small(arguments: argparse.Namespace, part: str, dimensions: int) -> AbstractContextManager[Source]:
     """A table for hits, and for some misses."""
     return made(arguments, f"{part}_{dimensions}", part, "vector", "vector", dimensions, True, (0, 1_000 if arguments.quick else 5_000))
@@ -120,6 +127,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--port", required=True)
     parser.add_argument("--redis", required=True, help="Redis' socket")
     parser.add_argument("--hit", required=True, help="the program of bench/hit")
+    parser.add_argument("--programs", required=True, help="the directory of PostgreSQL's programs")
     parser.add_argument("--commit", default="unknown", help="what is measured")
     parser.add_argument("--only", nargs="+", choices=report.PARTS, default=list(report.PARTS), help="these parts; of the others the results stay")
     parser.add_argument("--quick", action="store_true", help="small tables and streams, only printed: to see that it runs")

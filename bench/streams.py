@@ -15,7 +15,8 @@ class Stream:
     order: np.ndarray
 
 
-def _zipf(count: int, distinct: int, exponent: float, seed: int) -> np.ndarray:
+def zipf(count: int, distinct: int, exponent: float, seed: int) -> np.ndarray:
+    """Numbers below ``distinct``; the smaller, the commoner."""
     weights = np.arange(1, distinct + 1, dtype=float) ** -exponent
     return np.random.default_rng(seed).choice(distinct, size=count, p=weights / weights.sum())
 
@@ -34,6 +35,6 @@ def streams(quick: bool) -> list[Stream]:
     queries, vectors = (1_000, 100) if quick else (10_000, 1_000)
     return [
         Stream("repeated", "50 queries over 10 vectors, 5 times each", 10, repeated),
-        Stream("zipf_5", "100 queries over 5 vectors, Zipf(1)", 5, _all_of(_zipf(100, 5, 1.0, 100), 5)),
-        Stream("zipf_1000", f"{queries:,} queries over {vectors:,} vectors, Zipf(1.1)", vectors, _zipf(queries, vectors, 1.1, 10_000)),
+        Stream("zipf_5", "100 queries over 5 vectors, Zipf(1)", 5, _all_of(zipf(100, 5, 1.0, 100), 5)),
+        Stream("zipf_1000", f"{queries:,} queries over {vectors:,} vectors, Zipf(1.1)", vectors, zipf(queries, vectors, 1.1, 10_000)),
     ]

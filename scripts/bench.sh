@@ -39,6 +39,7 @@ as_server chmod 777 "$dir/redis.sock"
 read -ra args <<<"${ARGS:-}"
 say "measuring"
 "$target/drivers/python/bin/python" bench/run.py --host "$dir" --port 28816 --redis "$dir/redis.sock" --hit "$target/release/vcache-hit" \
+    --programs "$home/bin" \
     --commit "$(git describe --always --dirty 2>/dev/null || echo unknown)" "${args[@]}" || {
     show_logs "$dir"
     exit 1
