@@ -75,7 +75,7 @@ class Bench:
     """pgbench, on the server and in the database of a connection."""
 
     def __init__(self, programs: str, to: psycopg.ConnectionInfo) -> None:
-        self._command = [f"{programs}/pgbench", "-h", to.host, "-p", str(to.port), "-U", to.user, "-d", to.dbname, "-n", "-M", "prepared", "--max-tries", "100"]
+        self._command = [f"{programs}/pgbench", "-h", to.host, "-p", str(to.port), "-U", to.user, to.dbname, "-n", "-M", "prepared", "--max-tries", "100"]
 
     def run(self, table: str, scripts: list[tuple[int, str]], clients: int, *much: str) -> float:
         """Transactions a second of these scripts with their weights: by ``much`` of pgbench's options."""
@@ -87,7 +87,7 @@ class Bench:
                 statements = script.format(table=table, insert=insert).replace("; ", ";\n")
                 file.write_text(f"\\set tenant random(1, {TENANTS})\n{statements}\n", encoding="ascii")
                 command += ["-f", f"{file}@{weight}"]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         return next(float(line.split()[2]) for line in done.stdout.splitlines() if line.startswith("tps"))
 
 
@@ -187,7 +187,7 @@ def writes(connection: psycopg.Connection, admin: psycopg.Connection, bench: Ben
 def changed(admin: psycopg.Connection, **settings: str) -> Iterator[None]:
     """Settings of the server, for a while; for sessions that begin then."""
     for name, value in settings.items():
-        admin.execute(f"ALTER SYSTEM SET {name} = {value}")
+        admin.execute(f"ALTER SYSTEM SET {name} = '{value}'")
     admin.execute("SELECT pg_reload_conf()")
     while any(admin.execute(f"SHOW {name}").fetchone()[0] != value for name, value in settings.items()):
         time.sleep(0.01)

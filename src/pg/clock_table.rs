@@ -9,14 +9,15 @@
 //! Versions of a row whose `epoch` is the same form chains within a page, which PostgreSQL prunes without VACUUM and which cost
 //! the index nothing. Every [`CHAIN`] changes the epoch goes up, and with it a new entry comes into the index, before the older
 //! ones: so a reader finds the newest version first, and walks over a bounded number of others, even while a long transaction
-//! keeps all of them.
+//! keeps all of them. Where it found them it remembers (clock_places.rs).
 
+use super::clock_places::{self, Entry, Page, Reading};
 use super::scan::Table;
 use pgrx::pg_sys::{self, Datum};
 use std::ops::RangeInclusive;
 
 /// Changes of a row between two entries in the index.
-const CHAIN: i64 = 32;
+const CHAIN: i64 = 16;
 /// Entries of the index that a reader passes over, once it has a row, before it looks for the next row from the top.
 const PASSED: u32 = 8;
 const COLUMNS: usize = 7;
@@ -95,16 +96,16 @@ impl ClockTable {
         Self::open(oid)
     }
 
-    /// Reads clocks, as many as one likes; `None` when there is no index to read them by.
-    pub fn reader(&self, seen: Seen) -> Option<Reader> {
-        // SAFETY: the table is open; the snapshot outlives the scan.
+    /// Reads clocks, as many as one likes.
+    pub fn reader(&self, seen: Seen) -> Reader<'_> {
+        // SAFETY: the table is open; the snapshot outlives the reader.
         let snapshot = unsafe {
             match seen {
                 Seen::ByCaller => pg_sys::GetActiveSnapshot(),
                 Seen::Latest => pg_sys::GetCatalogSnapshot(self.0.oid()),
             }
         };
-        Scan::begin(&self.0, snapshot).map(Reader)
+        Reader { table: &self.0, snapshot, scan: None }
     }
 
     /// Hands every row as it is now, of all these scopes, to `take`, until that is content.
@@ -117,6 +118,24 @@ impl ClockTable {
             {
                 break;
             }
+        }
+    }
+
+    /// The row that this backend has written last of a scope, as it is now: `None` when another has replaced it since, or is replacing it.
+    pub fn last_written(&self, scope: i64) -> Option<(Row, Place)> {
+        let at = clock_places::last_written(&self.0, scope)?;
+        let mut tuple = pg_sys::HeapTupleData { t_self: at, ..Default::default() };
+        let mut buffer = pg_sys::InvalidBuffer as pg_sys::Buffer;
+        // SAFETY: the table is open; what is found is pinned until it has been read.
+        unsafe {
+            let now = &raw mut pg_sys::SnapshotSelfData;
+            if !pg_sys::heap_fetch(self.0.relation(), now, &mut tuple, &mut buffer, false) {
+                return None;
+            }
+            let found = read(tuple.t_data);
+            pg_sys::ReleaseBuffer(buffer);
+            // Another row may have come to stand there.
+            Some((found.0, Place { at, writer: found.1 })).filter(|(row, _)| row.scope == scope)
         }
     }
 
@@ -144,6 +163,9 @@ impl ClockTable {
             // A version in the chain of the one before is found by way of that one's entry.
             if done && (*(*tuple).t_data).t_infomask2 & pg_sys::HEAP_ONLY_TUPLE as u16 == 0 {
                 self.index(row, &mut (*tuple).t_self);
+            }
+            if done {
+                clock_places::wrote(&self.0, row.scope, (*tuple).t_self);
             }
             pg_sys::heap_freetuple(tuple);
             done
@@ -203,20 +225,75 @@ impl ClockTable {
                 pg_sys::index_close(index, pg_sys::RowExclusiveLock as i32);
             }
         }
+        clock_places::count(row.scope);
     }
 }
 
 /// What a snapshot sees of clocks.
-pub struct Reader(Scan);
+pub struct Reader<'t> {
+    table: &'t Table,
+    snapshot: pg_sys::Snapshot,
+    /// Begun when it is needed.
+    scan: Option<Scan>,
+}
 
-impl Reader {
-    /// Hands the token of each row of `scope` that is seen to `take`, in the order of their ids. `false` when there is more to read than
+impl Reader<'_> {
+    /// Adds the token of each row of `scope` that is seen to `tokens`, in the order of their ids. `false` when there is more to read than
     /// `most` versions.
-    pub fn tokens(&mut self, scope: i64, most: u32, mut take: impl FnMut(i64)) -> bool {
-        let scan = &mut self.0;
+    pub fn tokens(&mut self, scope: i64, most: u32, tokens: &mut Vec<u8>) -> bool {
+        let reading = Reading::begin(self.table, scope);
+        let before = tokens.len();
+        if let Some(places) = reading.and_then(|reading| clock_places::known(scope, reading)) {
+            if self.tokens_at(&places.entries, scope, tokens) {
+                return true;
+            }
+            tokens.truncate(before);
+        }
+        let Some(entries) = self.tokens_by_index(scope, most, tokens) else { return false };
+        if let Some(reading) = reading {
+            clock_places::remember(scope, reading, entries);
+        }
+        true
+    }
+
+    /// `false` where older entries would have to be read.
+    fn tokens_at(&self, entries: &[Entry], scope: i64, tokens: &mut Vec<u8>) -> bool {
+        let mut answered = None;
+        let mut page: Option<Page> = None;
+        for entry in entries {
+            if answered == Some(entry.id) {
+                continue;
+            }
+            if page.as_ref().is_none_or(|page| !page.is_of(entry)) {
+                // Not two at a time.
+                drop(page.take());
+                page = Some(Page::of(entry, self.table));
+            }
+            // SAFETY: the version stays while it is read.
+            let row = |tuple| unsafe { read(tuple).0 };
+            let row = page.as_ref().and_then(|page| page.version(self.table, entry, self.snapshot, row));
+            match row.filter(|row| row.scope == scope && row.id == entry.id) {
+                Some(row) => {
+                    tokens.extend(row.token.to_le_bytes());
+                    answered = Some(entry.id);
+                }
+                None if entry.may_have_older => return false,
+                None => {}
+            }
+        }
+        true
+    }
+
+    /// Gives the entries that were read.
+    fn tokens_by_index(&mut self, scope: i64, most: u32, tokens: &mut Vec<u8>) -> Option<Vec<Entry>> {
+        if self.scan.is_none() {
+            self.scan = Some(Scan::begin(self.table, self.snapshot)?);
+        }
+        let scan = self.scan.as_mut()?;
         scan.seek(scope, None);
+        let mut entries = Vec::with_capacity(8);
         let (mut answered, mut passed, mut left) = (None, 0, most);
-        while let Some(id) = scan.next_entry() {
+        while let Some((id, at)) = scan.next_entry() {
             if answered == Some(id) {
                 passed += 1;
                 if passed > PASSED {
@@ -226,15 +303,17 @@ impl Reader {
                 continue;
             }
             if left == 0 {
-                return false;
+                return None;
             }
             left -= 1;
-            if let Some((row, _)) = scan.row() {
-                take(row.token);
+            let row = scan.row();
+            entries.push(Entry::new(id, at, row.is_some()));
+            if let Some((row, _)) = row {
+                tokens.extend(row.token.to_le_bytes());
                 (answered, passed) = (Some(id), 0);
             }
         }
-        true
+        Some(entries)
     }
 }
 
@@ -323,31 +402,28 @@ impl Scan {
         }
     }
 
-    /// Goes to the next entry and gives the id in it.
-    fn next_entry(&mut self) -> Option<i64> {
+    /// Goes to the next entry and gives the id in it, and where it leads to.
+    fn next_entry(&mut self) -> Option<(i64, pg_sys::ItemPointerData)> {
         // SAFETY: the entry is valid until the next one is asked for; its columns are never NULL and stand behind its header.
         unsafe {
             let at = pg_sys::index_getnext_tid(self.scan, pg_sys::ScanDirection::ForwardScanDirection);
             if at.is_null() {
                 return None;
             }
-            Some((*(*self.scan).xs_itup.cast::<IndexEntry>()).id)
+            Some(((*(*self.scan).xs_itup.cast::<IndexEntry>()).id, *at))
         }
     }
 
     /// The version that the current entry leads to and that is seen.
     fn row(&mut self) -> Option<(Row, Place)> {
-        // SAFETY: the tuple is read before the scan moves on; its columns are never NULL, and each is aligned to eight bytes.
+        // SAFETY: the tuple is read before the scan moves on.
         unsafe {
             if !pg_sys::index_fetch_heap(self.scan, self.slot) {
                 return None;
             }
             let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, std::ptr::null_mut());
-            let data = (*tuple).t_data;
-            let row = *data.cast::<u8>().add((*data).t_hoff.into()).cast::<Row>();
-            let at = (*tuple).t_self;
-            let writer = (*data).t_choice.t_heap.t_xmin;
-            Some((row, Place { at, writer }))
+            let (row, writer) = read((*tuple).t_data);
+            Some((row, Place { at: (*tuple).t_self, writer }))
         }
     }
 }
@@ -364,6 +440,15 @@ impl Drop for Scan {
             }
         }
     }
+}
+
+/// The columns of a version, and who wrote it.
+///
+/// # Safety
+/// `tuple` is one of the table's, which stays while it is read.
+unsafe fn read(tuple: pg_sys::HeapTupleHeader) -> (Row, pg_sys::TransactionId) {
+    // SAFETY: the columns are never NULL, and each is aligned to eight bytes.
+    unsafe { (*tuple.cast::<u8>().add((*tuple).t_hoff.into()).cast::<Row>(), (*tuple).t_choice.t_heap.t_xmin) }
 }
 
 fn key(column: u16, strategy: u32, function: u32, argument: i64) -> pg_sys::ScanKeyData {

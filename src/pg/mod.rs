@@ -8,6 +8,7 @@
 pub mod access;
 pub mod array;
 pub mod catalog;
+pub mod clock_places;
 pub mod clock_table;
 pub mod exit;
 pub mod file;

@@ -37,6 +37,8 @@ const TOLD_APART: [Case; 11] = [
 const MADE: &str = "CREATE COLLATION anycase (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
                     CREATE DOMAIN short AS text COLLATE anycase CHECK (length(VALUE) < 10); \
                     CREATE TYPE tier AS ENUM ('gold', 'silver')";
+const TIER: &str = "CREATE TYPE tier AS ENUM ('gold', 'silver')";
+const SHARE_A_CLOCK: &str = "SELECT (hashenum('gold'::tier)::bigint - hashenum('silver'::tier)) % 4096 = 0";
 const OF_USERS: [Case; 3] = [
     Case { kind: "text COLLATE anycase", one: "ann", other: "bob", same: &["Ann", "ANN"] },
     Case { kind: "short", one: "ann", other: "bob", same: &["Ann", "ANN"] },
@@ -48,7 +50,12 @@ fn what_is_equal_is_one_tenant() {
     for Case { kind, one, other, same } in TOLD_APART.iter().chain(&OF_USERS) {
         println!("{kind}");
         let database = stand().database();
-        database.session().run(MADE);
+        let mut maker = database.session();
+        maker.run(MADE);
+        // An enum's values hash by their OIDs, which are others in every run: they may share one of the 4,096 clocks.
+        while maker.value(SHARE_A_CLOCK) == "t" {
+            maker.run(&format!("DROP TYPE tier; {TIER}"));
+        }
         let (mut scene, mut session) = Scene::of_kind(&database, kind, &[one, other]);
         register(&mut session, "docs/*", "namespace_column => 'tenant'");
         let names = [format!("docs/{one}"), format!("docs/{other}")];
