@@ -95,7 +95,7 @@ impl Model<'_> {
     fn put(&mut self, number: u8, value: u8, more: u8, only_if_absent: bool) {
         // Most are small against the largest, some larger.
         let largest = self.arena.max_entry();
-        let length = usize::from(more) * (largest + 2) / 255 >> if value % 4 == 0 { 0 } else { 3 };
+        let length = usize::from(more) * (largest + 2) / 255 / if value.is_multiple_of(4) { 1 } else { 8 };
         let kept = Kept {
             bytes: (0..length).map(|at| (at as u8).wrapping_mul(value | 1).wrapping_add(number)).collect(),
             owner: u64::from(value) % OWNERS,
@@ -236,7 +236,7 @@ pub fn check_damage(bytes: &[u8]) {
                 // Not the head of the region: that is read once, when a process attaches.
                 let at = 8 + usize::from(u16::from_be_bytes([high, low])) % (words.len() - 8);
                 let bits = u64::from(value) << (number % 64);
-                let word = if operation % 2 == 0 { bits } else { words[at].load(Relaxed) ^ bits };
+                let word = if operation.is_multiple_of(2) { bits } else { words[at].load(Relaxed) ^ bits };
                 words[at].store(word, Relaxed);
             }
         }

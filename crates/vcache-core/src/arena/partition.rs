@@ -19,10 +19,8 @@ pub(super) const MAIN: usize = 16;
 /// Uses that the sketch has counted since it was halved.
 pub(super) const SAMPLES: usize = 24;
 
-/// Set beside the hits of an entry that has been used since the tail last passed it.
-pub(super) const VISITED: u32 = 1 << 31;
-/// Where hits end: far enough below [`VISITED`] for all that count at the same time.
-const MOST_HITS: u32 = 1 << 30;
+/// Where hits end: far enough below 2³² for all that count at the same time.
+const MOST_HITS: u32 = 1 << 31;
 /// Set beside the length of an entry that has been removed.
 pub(super) const DEAD: u32 = 1 << 31;
 
@@ -37,7 +35,6 @@ pub(super) struct Head {
     /// Bytes that were stored.
     pub length: usize,
     pub dead: bool,
-    pub visited: bool,
     pub hits: u32,
     pub owner: u64,
     pub stored_at: i64,
@@ -47,15 +44,14 @@ pub(super) struct Head {
 impl Head {
     fn read(words: &[AtomicU64; ENTRY_HEAD]) -> Self {
         let [low, high, place, uses, owner, stored_at, expires_at] = words.each_ref().map(|word| word.load(Relaxed));
-        let (length, uses) = ((uses >> 32) as u32, uses as u32);
+        let (length, hits) = ((uses >> 32) as u32, uses as u32);
         Self {
             key: CacheKey(u128::from(high) << 64 | u128::from(low)),
             link: place as u32,
             extent: (place >> 32) as usize,
             length: (length & !DEAD) as usize,
             dead: length & DEAD != 0,
-            visited: uses & VISITED != 0,
-            hits: uses & !VISITED,
+            hits,
             owner,
             stored_at: stored_at as i64,
             expires_at: expires_at as i64,
@@ -64,12 +60,11 @@ impl Head {
 
     fn write(&self, words: &[AtomicU64; ENTRY_HEAD]) {
         let length = self.length as u32 | if self.dead { DEAD } else { 0 };
-        let uses = self.hits | if self.visited { VISITED } else { 0 };
         let values = [
             self.key.0 as u64,
             (self.key.0 >> 64) as u64,
             (self.extent as u64) << 32 | u64::from(self.link),
-            u64::from(length) << 32 | u64::from(uses),
+            u64::from(length) << 32 | u64::from(self.hits),
             self.owner,
             self.stored_at as u64,
             self.expires_at as u64,
@@ -287,12 +282,8 @@ impl<'a> Partition<'a> {
 
     fn count_hit(&self, at: usize) -> Result<(), Damaged> {
         let [_, _, _, uses, ..] = self.head_words(at)?;
-        let mut before = uses.load(Relaxed);
-        if before as u32 & !VISITED < MOST_HITS {
-            before = uses.fetch_add(1, Relaxed);
-        }
-        if before as u32 & VISITED == 0 {
-            uses.fetch_or(VISITED.into(), Relaxed);
+        if (uses.load(Relaxed) as u32) < MOST_HITS {
+            uses.fetch_add(1, Relaxed);
         }
         Ok(())
     }

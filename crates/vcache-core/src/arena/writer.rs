@@ -2,7 +2,8 @@
 //!
 //! An entry comes into the window, a small ring. When the window needs its room, it may move to the main ring: for nothing while
 //! there is room, and else if it has been asked for more often lately than those at the main ring's tail together that would have to go.
-//! An entry at that tail that stays is moved to the head, so that the next one is measured against another.
+//! An entry at that tail that stays is moved to the head, so that the next one is measured against another: each entry that leaves the window moves
+//! the tail on, and what has been removed or has expired there gives its room back. (docs/decisions/0008-eviction.md)
 
 use super::layout::{Layout, extent};
 use super::partition::{
@@ -86,7 +87,6 @@ impl<'a, F: FnMut(Evicted)> Writer<'a, F> {
             extent: needed,
             length: entry.bytes.len(),
             dead: false,
-            visited: false,
             hits: 0,
             owner: entry.owner,
             stored_at: entry.stored_at,
@@ -100,7 +100,7 @@ impl<'a, F: FnMut(Evicted)> Writer<'a, F> {
                 return Ok(Stored::Stands);
             }
             if stands {
-                (stored, head.visited) = (Stored::Replaced, old.visited);
+                stored = Stored::Replaced;
             }
             if needed <= old.extent {
                 (head.link, head.extent) = (old.link, old.extent);
@@ -179,9 +179,11 @@ impl<'a, F: FnMut(Evicted)> Writer<'a, F> {
             }
             self.main.pop(victim.extent, true)?;
             if victim.expires_at > now {
+                let size = extent(victim.length);
                 cost += sketch.estimate(victim.key);
-                if worth <= cost {
-                    let stays = self.main.push(extent(victim.length)).ok_or(Damaged)?;
+                // A lead of one is the request that has just stored the entry: then the smaller one stays.
+                if worth <= cost + u32::from(size <= needed) {
+                    let stays = self.main.push(size).ok_or(Damaged)?;
                     self.relocate(victim_at, stays)?;
                     return Ok(false);
                 }
@@ -200,7 +202,7 @@ impl<'a, F: FnMut(Evicted)> Writer<'a, F> {
         let from = self.from(at, head.key)?;
         self.partition.point(from, to as u32)?;
         // The new place may begin before the old one and overlap it: nothing is written that has not been read.
-        self.partition.set_head(to, &Head { extent: extent(head.length), visited: false, ..head })?;
+        self.partition.set_head(to, &Head { extent: extent(head.length), ..head })?;
         self.partition.copy(at, to, head.length)
     }
 
