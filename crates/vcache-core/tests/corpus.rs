@@ -7,6 +7,8 @@
     reason = "tests: clippy knows only the functions marked so"
 )]
 
+#[path = "../fuzz/checks/arena.rs"]
+mod arena;
 #[path = "../fuzz/checks/codec.rs"]
 mod codec;
 #[path = "../fuzz/checks/reply.rs"]
@@ -32,6 +34,16 @@ fn replay(target: &str, check: fn(&[u8]) -> bool) -> (usize, usize) {
         }
     }
     found
+}
+
+#[test]
+fn the_arena_holds() {
+    let check = |bytes: &[u8]| {
+        arena::check_damage(bytes);
+        arena::check(bytes)
+    };
+    let (files, arenas) = replay("arena", check);
+    assert!(files >= 8 && arenas >= 6, "{arenas} arenas in {files} files");
 }
 
 #[test]
