@@ -10,8 +10,11 @@
 //! | [`keyspace`] | what entries are called among the keys of others |
 //! | [`cluster`] | the slot of a key, and where a redirection of Redis Cluster points |
 //! | [`breaker`] | whether to ask a server that has failed |
+//! | [`arena`] | entries in shared memory |
+//! | [`sketch`] | how often keys have been asked for lately |
 //! | [`ladder`] | how many rows a miss asks for |
 
+pub mod arena;
 pub mod breaker;
 pub mod cluster;
 pub mod codec;
@@ -20,4 +23,5 @@ pub mod key;
 pub mod keyspace;
 pub mod ladder;
 pub mod resp;
+pub mod sketch;
 pub mod vector;
