@@ -93,7 +93,7 @@ LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'vcache_invalidate';
 
--- Frees the entries in Redis, all that stand under vcache.key_prefix; how many there were.
+-- Frees all entries in shared memory, and those in Redis that stand under vcache.key_prefix; how many there were.
 CREATE FUNCTION @extschema@.vcache_flush() RETURNS bigint
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'vcache_flush';
@@ -107,6 +107,7 @@ AS 'MODULE_PATHNAME', 'vcache_health';
 -- their own.
 CREATE FUNCTION @extschema@.vcache_stats_rows(
     OUT namespace text,
+    OUT shared_hits bigint,
     OUT redis_hits bigint,
     OUT misses_cold bigint,
     OUT misses_expired bigint,
@@ -122,6 +123,7 @@ CREATE FUNCTION @extschema@.vcache_stats_rows(
     OUT bypasses_triggers bigint,
     OUT bypasses_clock bigint,
     OUT stores bigint,
+    OUT evictions bigint,
     OUT redis_errors bigint,
     OUT redis_timeouts bigint,
     OUT engine_errors bigint,
@@ -131,11 +133,23 @@ CREATE FUNCTION @extschema@.vcache_stats_rows(
     OUT stats_reset timestamptz
 ) RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10
-AS 'MODULE_PATHNAME', 'vcache_stats_rows_0_4';
+AS 'MODULE_PATHNAME', 'vcache_stats_rows_0_5';
 
 CREATE FUNCTION @extschema@.vcache_stats_reset(namespace text DEFAULT NULL) RETURNS void
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'vcache_stats_reset';
+
+-- What vcache_entries shows.
+CREATE FUNCTION @extschema@.vcache_entry_rows(
+    OUT namespace text,
+    OUT key text,
+    OUT bytes bigint,
+    OUT age interval,
+    OUT expires_in interval,
+    OUT hits bigint
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1000
+AS 'MODULE_PATHNAME', 'vcache_entry_rows';
 
 -- What vcache_sources shows.
 CREATE FUNCTION @extschema@.vcache_source_rows(

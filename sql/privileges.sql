@@ -9,3 +9,7 @@ TO PUBLIC;
 REVOKE ALL ON @extschema@.vcache_secret, @extschema@.vcache_source_clock FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.vcache_stats_reset(text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.vcache_flush() FROM PUBLIC;
+
+-- Which entries there are tells what others search for.
+REVOKE ALL ON @extschema@.vcache_entries FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.vcache_entry_rows() FROM PUBLIC;

@@ -40,7 +40,8 @@ LEFT JOIN LATERAL (
 
 CREATE VIEW @extschema@.vcache_stats AS
 SELECT coalesce(s.namespace, '(others)') AS namespace,
-       s.redis_hits + o.misses + o.bypasses AS lookups,
+       s.shared_hits + s.redis_hits + o.misses + o.bypasses AS lookups,
+       s.shared_hits,
        s.redis_hits,
        o.misses,
        s.misses_cold,
@@ -58,13 +59,15 @@ SELECT coalesce(s.namespace, '(others)') AS namespace,
        s.bypasses_triggers,
        s.bypasses_clock,
        s.stores,
+       s.evictions,
        s.redis_errors,
        s.redis_timeouts,
        s.engine_errors,
        s.total_hit_time,
        s.total_miss_time,
        s.total_bypass_time,
-       s.redis_hits::double precision / nullif(s.redis_hits + o.misses + o.bypasses, 0) AS hit_rate,
+       (s.shared_hits + s.redis_hits)::double precision
+           / nullif(s.shared_hits + s.redis_hits + o.misses + o.bypasses, 0) AS hit_rate,
        s.stats_reset
 FROM @extschema@.vcache_stats_rows() s
 CROSS JOIN LATERAL (
@@ -82,6 +85,7 @@ ORDER BY s.namespace NULLS LAST;
 
 CREATE VIEW @extschema@.vcache_stats_total AS
 SELECT coalesce(sum(lookups), 0)::bigint AS lookups,
+       coalesce(sum(shared_hits), 0)::bigint AS shared_hits,
        coalesce(sum(redis_hits), 0)::bigint AS redis_hits,
        coalesce(sum(misses), 0)::bigint AS misses,
        coalesce(sum(misses_cold), 0)::bigint AS misses_cold,
@@ -99,13 +103,14 @@ SELECT coalesce(sum(lookups), 0)::bigint AS lookups,
        coalesce(sum(bypasses_triggers), 0)::bigint AS bypasses_triggers,
        coalesce(sum(bypasses_clock), 0)::bigint AS bypasses_clock,
        coalesce(sum(stores), 0)::bigint AS stores,
+       coalesce(sum(evictions), 0)::bigint AS evictions,
        coalesce(sum(redis_errors), 0)::bigint AS redis_errors,
        coalesce(sum(redis_timeouts), 0)::bigint AS redis_timeouts,
        coalesce(sum(engine_errors), 0)::bigint AS engine_errors,
        coalesce(sum(total_hit_time), 0) AS total_hit_time,
        coalesce(sum(total_miss_time), 0) AS total_miss_time,
        coalesce(sum(total_bypass_time), 0) AS total_bypass_time,
-       sum(redis_hits)::double precision / nullif(sum(lookups), 0)::double precision AS hit_rate,
+       sum(shared_hits + redis_hits)::double precision / nullif(sum(lookups), 0)::double precision AS hit_rate,
        min(stats_reset) AS stats_reset
 FROM @extschema@.vcache_stats;
 
@@ -113,3 +118,7 @@ CREATE VIEW @extschema@.vcache_sources AS
 SELECT source::regclass, slots, last_change, changes_per_minute, triggers_in_place
 FROM @extschema@.vcache_source_rows()
 ORDER BY source;
+
+CREATE VIEW @extschema@.vcache_entries AS
+SELECT namespace, key, bytes, age, expires_in, hits
+FROM @extschema@.vcache_entry_rows();

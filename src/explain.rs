@@ -3,14 +3,15 @@
 
 use crate::error::Error;
 use crate::key;
-use crate::outcome::{Bypass, Miss};
+use crate::outcome::{Bypass, Miss, Outcome};
 use crate::pg::function::{Call, Interval, interval_datum, sql_function};
 use crate::pg::result::{self, NULL, Value};
 use crate::pg::{json, time, varlena};
-use crate::search::{self, Query};
+use crate::search::{self, Purpose, Query};
 use crate::settings;
 use crate::sources;
 use crate::stats::Counters;
+use crate::tier::shared;
 use pgrx::pg_sys::Datum;
 
 sql_function!(vcache_explain, pg_finfo_vcache_explain, explain);
@@ -36,18 +37,21 @@ fn row(call: &Call) -> Result<[Value; 7], Error> {
         key::explained(query.name, &query.definition, query.tenant_image().as_deref(), &query.values, &place.secret);
     let key = text(&place.key.to_string());
     let parts = json::jsonb(&parts).map_or(NULL, |datum| (datum, false));
-    let looked = query.look_up(place);
+    let looked = query.look_up(place, Purpose::Explanation);
     Ok(match looked.found {
         Ok(hit) => {
             let now = time::now();
             let (age, left) = (interval(now - hit.computed_at), interval(hit.expires_at - now));
             let reason = format!("an entry for {} rows answers", hit.asked);
-            [text("hit"), text("redis"), text(&reason), age, left, key, parts]
+            let tier = if hit.outcome == Outcome::SharedHit { "shared" } else { "redis" };
+            [text("hit"), text(tier), text(&reason), age, left, key, parts]
         }
         Err(miss) => {
             let reason = match looked.failure {
                 Some(_) if miss != Miss::Unreachable => "what stands under this key is not an entry",
-                None if settings::redis_access().url.is_empty() => "vcache.redis_url is empty",
+                None if miss == Miss::Cold && !shared::is_on() && settings::redis_access().url.is_empty() => {
+                    "there is no tier: vcache.redis_url is empty, and there is no shared memory"
+                }
                 _ => Miss::reason(miss),
             };
             let often = if miss == Miss::Stale { how_often(&query) } else { String::new() };

@@ -5,10 +5,12 @@ use crate::clock::Scope;
 use crate::engine;
 use crate::pg::function::{Call, sql_function};
 use crate::pg::{access, catalog, result, varlena};
+use crate::settings;
 use crate::source::{self, Watched};
 use crate::sources;
 use crate::stats;
 use crate::tier::redis::{self, Health};
+use crate::tier::shared;
 use pgrx::pg_sys::{Datum, Oid};
 
 sql_function!(vcache_health, pg_finfo_vcache_health, health);
@@ -27,12 +29,22 @@ fn health(call: &Call) -> Datum {
 }
 
 fn shared_memory() -> (&'static str, String) {
+    let entries = match shared::fill() {
+        Some(fill) => format!(
+            "{} entries take {:.0} % of {}; {} have made room for others",
+            fill.entries,
+            100.0 * fill.bytes as f64 / fill.capacity.max(1) as f64,
+            settings::shared_memory_size_shown(),
+            fill.evictions
+        ),
+        None => "vcache.shared_memory_size is 0: no entries".into(),
+    };
     match stats::fill() {
-        None => ("off", "vcache is not in shared_preload_libraries: no statistics are kept".into()),
+        None => ("off", "vcache is not in shared_preload_libraries: neither entries nor statistics are kept".into()),
         Some((used, slots)) if used == slots => {
-            ("degraded", format!("all {slots} namespaces with statistics are taken: raise vcache.stats_max"))
+            ("degraded", format!("{entries}; all {slots} namespaces with statistics are taken: raise vcache.stats_max"))
         }
-        Some((used, slots)) => ("ok", format!("statistics of {used} of at most {slots} namespaces")),
+        Some((used, slots)) => ("ok", format!("{entries}; statistics of {used} of at most {slots} namespaces")),
     }
 }
 

@@ -11,8 +11,9 @@
 //! | `clock.rs`, `mark.rs`, `source.rs` | what snapshots see of a version; what is this transaction's alone; what the catalogs say |
 //! | `tenant.rs` | whose rows a transaction has changed |
 //! | `triggers.rs`, `sources.rs` | what a write does; the view of it |
+//! | `flight.rs` | one computation for each key |
 //! | `access.rs` | who may see what |
-//! | `explain.rs`, `health.rs` | what a search would do and why; how the parts are |
+//! | `explain.rs`, `health.rs`, `entries.rs` | what a search would do and why; how the parts are; what tier 1 holds |
 //! | `flush.rs` | freeing the tiers' memory |
 //! | `outcome.rs`, `stats.rs` | how a search can end; counters |
 //! | `settings.rs`, `error.rs` | settings, errors |
@@ -24,8 +25,10 @@
 mod access;
 mod clock;
 mod engine;
+mod entries;
 mod error;
 mod explain;
+mod flight;
 mod flush;
 mod freshness;
 mod health;
@@ -65,5 +68,7 @@ pub extern "C-unwind" fn _PG_init() {
         clock::request();
         pg::clock_places::request();
         tier::redis::breaker::request();
+        tier::shared::request();
+        flight::request();
     }
 }

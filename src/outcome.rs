@@ -5,6 +5,8 @@ use crate::stats::Counter;
 /// How a search ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
+    /// Answered from shared memory.
+    SharedHit,
     /// Answered from Redis.
     RedisHit,
     /// Asked the engine, to fill the cache.
@@ -45,6 +47,7 @@ impl Outcome {
     /// What it is counted as, and where its time goes.
     pub fn counters(self) -> (Counter, Counter) {
         match self {
+            Self::SharedHit => (Counter::SharedHits, Counter::HitTime),
             Self::RedisHit => (Counter::RedisHits, Counter::HitTime),
             Self::Miss(Miss::Cold) => (Counter::MissesCold, Counter::MissTime),
             Self::Miss(Miss::Expired) => (Counter::MissesExpired, Counter::MissTime),

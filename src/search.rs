@@ -13,6 +13,7 @@
 use crate::access::{self, Sight};
 use crate::clock::Scope;
 use crate::error::Error;
+use crate::flight::{self, Flight};
 use crate::freshness;
 use crate::key;
 use crate::namespace::{self, Definition, Found};
@@ -23,6 +24,7 @@ use crate::pg::{random, snapshot, time, varlena};
 use crate::settings;
 use crate::source;
 use crate::stats::{self, Counter, Counters};
+use crate::tier::shared::{self, Use};
 use crate::tier::{Existing, Failure, Lookup, Store, redis};
 use crate::vector;
 use pgrx::pg_sys::{Datum, Oid, panic::ErrorReport};
@@ -139,16 +141,25 @@ impl Query<'_> {
         };
 
         // 6. Does a tier hold it?
-        let looked = self.look_up(place);
-        if let Some(failure) = looked.failure {
-            self.counters.count_failure(failure);
-        }
+        let looked = self.look_up(place, Purpose::Answer);
         let miss = match looked.found {
-            Ok(hit) => return Ok((hit.rows, Outcome::RedisHit)),
+            Ok(hit) => return Ok(hit.end()),
             Err(miss) => miss,
         };
 
-        // 7. The engine knows.
+        // 7. One session at a time asks the engine for it, and it knows.
+        let may_be_stored = shared::is_on() || looked.is_redis_asked;
+        let glance = || self.look_up_shared(place, Use::Uncounted).ok();
+        let look = || self.look_up(place, Purpose::Answer).found.ok();
+        let flight = match may_be_stored {
+            true => flight::join(place.key, place.version, glance, look),
+            false => Flight::Alone,
+        };
+        let flight = match flight {
+            Flight::Landed(hit) => return Ok(hit.end()),
+            Flight::Own(own) => Some(own),
+            Flight::Alone => None,
+        };
         // fetch_k is anybody's to set; what a search may hold in memory is not.
         let fetch_k =
             self.definition.fetch_k.unwrap_or_else(settings::fetch_k).min(settings::max_top_k().unsigned_abs());
@@ -157,35 +168,100 @@ impl Query<'_> {
         let (answer, snapshot) = self.ask_engine(k, k as usize);
         let rows = rows(answer.rows().take(self.top_k as usize));
 
-        // 8. The next one shall find it, if the source is still what it was. A tier that has just failed is not waited for a second time.
+        // 8. The next one shall find it, if the source is still what it was.
         let is_as_it_was = || freshness::is_still(place.version, &self.definition, self.schema);
         let is_asked_for = match snapshot {
             Snapshot::Current => true,
             Snapshot::Newer => !self.definition.is_exact,
             Snapshot::Outdated => false,
         };
-        if miss != Miss::Unreachable && is_asked_for && is_as_it_was() {
+        let is_stored = may_be_stored && is_asked_for && is_as_it_was() && {
             let expires_at = computed_at.saturating_add(self.ttl);
             let version = place.version;
             let header = Header { key: place.key, namespace: self.name, computed_at, expires_at, asked: k, version };
-            store(&header, &answer, self.top_k, &place.secret, self.counters);
+            self.store(&header, &answer, &place.secret, looked.is_redis_asked)
+        };
+        if let Some(flight) = flight {
+            flight.end(is_stored);
         }
         Ok((rows, Outcome::Miss(miss)))
     }
 
-    /// Asks the tiers, in their order. It counts nothing.
-    pub fn look_up(&self, place: &Place) -> Looked {
-        let miss = |miss, failure| Looked { found: Err(miss), failure };
-        match redis::get(place.key, settings::max_entry_size()) {
+    /// Asks the tiers, in their order. It counts failures of an answer's, and nothing else.
+    pub fn look_up(&self, place: &Place, purpose: Purpose) -> Looked {
+        let kind = if purpose == Purpose::Answer { Use::Counted } else { Use::Uncounted };
+        let in_shared = match self.look_up_shared(place, kind) {
+            Ok(hit) => return Looked { found: Ok(hit), failure: None, is_redis_asked: true },
+            Err(miss) => miss,
+        };
+        let miss = |miss, failure| Looked { found: Err(miss), failure, is_redis_asked: miss != Miss::Unreachable };
+        let looked = match redis::get(place.key, settings::max_entry_size()) {
             Lookup::Found(bytes) => match self.read(&bytes, place) {
-                Ok(found) => Looked { found, failure: None },
+                Ok(Ok(hit)) => {
+                    if purpose == Purpose::Answer {
+                        self.keep(place, &bytes, hit.expires_at);
+                    }
+                    Looked { found: Ok(hit), failure: None, is_redis_asked: true }
+                }
+                Ok(Err(why)) => miss(why, None),
                 Err(_) => miss(Miss::Cold, Some(Failure::Broken)),
             },
             Lookup::Unusable => miss(Miss::Cold, Some(Failure::Broken)),
-            Lookup::Absent | Lookup::Off => miss(Miss::Cold, None),
+            // What tier 1 held is all that there is.
+            Lookup::Absent => miss(in_shared, None),
+            Lookup::Off => Looked { is_redis_asked: false, ..miss(in_shared, None) },
             Lookup::Failed(failure) => miss(Miss::Unreachable, Some(failure)),
             Lookup::LeftAlone => miss(Miss::Unreachable, None),
+        };
+        if let Some(failure) = looked.failure {
+            self.counters.count_failure(failure);
         }
+        looked
+    }
+
+    fn look_up_shared(&self, place: &Place, kind: Use) -> Result<Hit, Miss> {
+        match shared::get(place.key, kind, |bytes| self.read(bytes, place)) {
+            shared::Lookup::Found(Ok(Ok(hit))) => Ok(Hit { outcome: Outcome::SharedHit, ..hit }),
+            shared::Lookup::Found(Ok(Err(miss))) => Err(miss),
+            shared::Lookup::Expired => Err(Miss::Expired),
+            shared::Lookup::Found(Err(_)) | shared::Lookup::Absent => Err(Miss::Cold),
+        }
+    }
+
+    /// Copies what Redis has to shared memory.
+    fn keep(&self, place: &Place, bytes: &[u8], expires_at: i64) {
+        shared::put(place.key, bytes, expires_at, existing(time::is_newest_reader()), self.counters);
+    }
+
+    /// Stores an answer where the next search looks: all of it, or the first `top_k` rows if all of it is too large. It never fails the
+    /// search. Whether a tier has it now.
+    fn store(&self, header: &Header<'_>, answer: &Answer, secret: &Secret, is_redis_asked: bool) -> bool {
+        let lives = header.expires_at.saturating_sub(time::now()) as f64 * (1.0 - JITTER * random::fraction());
+        let milliseconds = (lives / 1000.0) as u64;
+        if milliseconds == 0 {
+            return false;
+        }
+        let most = settings::max_entry_size();
+        let first = |k| codec::encode(&Header { asked: k, ..*header }, &answer.first(k as usize), secret, most);
+        let Some(bytes) = codec::encode(header, answer, secret, most).or_else(|| first(self.top_k)) else {
+            return false;
+        };
+        // An older snapshot must not take the place of a newer answer; nor must, in what it shares with others, a standby that lags behind.
+        let expires_at = time::now().saturating_add(lives as i64);
+        let in_shared = shared::put(header.key, &bytes, expires_at, existing(time::is_newest_reader()), self.counters);
+        // A tier that has just failed is not waited for a second time.
+        let in_redis = match is_redis_asked {
+            true => redis::put(header.key, &bytes, milliseconds, existing(time::is_current_reader())),
+            false => Store::Off,
+        };
+        if let Store::Failed(failure) = in_redis {
+            self.counters.count_failure(failure);
+        }
+        let is_stored = [in_shared, in_redis].contains(&Store::Stored);
+        if is_stored {
+            self.counters.count(Counter::Stores);
+        }
+        is_stored || [in_shared, in_redis].contains(&Store::Kept)
     }
 
     /// The rows of an entry that answers, or why it does not.
@@ -211,7 +287,7 @@ impl Query<'_> {
         for row in entry.rows(self.top_k as usize) {
             rows.push(row?).map_err(|_| Damage::Column)?;
         }
-        Ok(Ok(Hit { rows, computed_at, expires_at, asked }))
+        Ok(Ok(Hit { rows, computed_at, expires_at, asked, outcome: Outcome::RedisHit }))
     }
 
     /// Asks the engine for `k` rows, of which the first `most` are the answer.
@@ -263,11 +339,21 @@ enum Snapshot {
     Outdated,
 }
 
+/// What a look-up is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Answer,
+    /// To tell of it: then it changes nothing.
+    Explanation,
+}
+
 /// What the tiers said.
 pub struct Looked {
     pub found: Result<Hit, Miss>,
     /// What went wrong with one of them.
     pub failure: Option<Failure>,
+    /// Whether Redis could be asked, and can be given something.
+    is_redis_asked: bool,
 }
 
 /// An entry that answers. Times in microseconds since the Unix epoch.
@@ -277,28 +363,18 @@ pub struct Hit {
     pub expires_at: i64,
     /// K, the rows that it was computed for.
     pub asked: u32,
+    /// By the tier that holds it.
+    pub outcome: Outcome,
 }
 
-/// Stores an answer where the next search looks: all of it, or the first `top_k` rows if all of it is too large. It never fails the
-/// search.
-fn store(header: &Header<'_>, answer: &Answer, top_k: u32, secret: &Secret, counters: Counters) {
-    let left = header.expires_at.saturating_sub(time::now()) as f64 * (1.0 - JITTER * random::fraction());
-    let milliseconds = (left / 1000.0) as u64;
-    if milliseconds == 0 {
-        return;
+impl Hit {
+    fn end(self) -> (Rows, Outcome) {
+        (self.rows, self.outcome)
     }
-    let most = settings::max_entry_size();
-    let fewer = || codec::encode(&Header { asked: top_k, ..*header }, &answer.first(top_k as usize), secret, most);
-    let Some(bytes) = codec::encode(header, answer, secret, most).or_else(fewer) else {
-        return;
-    };
-    // An older snapshot, or a standby that lags behind, must not take the place of a newer answer.
-    let existing = if time::is_current_reader() { Existing::Replace } else { Existing::Keep };
-    match redis::put(header.key, &bytes, milliseconds, existing) {
-        Store::Stored => counters.count(Counter::Stores),
-        Store::Kept | Store::Off | Store::LeftAlone => {}
-        Store::Failed(failure) => counters.count_failure(failure),
-    }
+}
+
+fn existing(may_replace: bool) -> Existing {
+    if may_replace { Existing::Replace } else { Existing::Keep }
 }
 
 /// The engine's own rows as a result. Their payloads were made by PostgreSQL, so every one is taken.

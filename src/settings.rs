@@ -14,6 +14,8 @@ static FETCH_K: GucSetting<i32> = GucSetting::<i32>::new(20);
 static MAX_TOP_K: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static TRACK_TIMING: GucSetting<bool> = GucSetting::<bool>::new(true);
 static STATS_MAX: GucSetting<i32> = GucSetting::<i32>::new(1000);
+static SHARED_MEMORY_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
+static FLIGHT_WAIT: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static MAX_ENTRY_SIZE: GucSetting<i32> = GucSetting::<i32>::new(256);
 static REDIS_URL: AtomicPtr<c_char> = AtomicPtr::new(std::ptr::null_mut());
 static REDIS_PASSWORD_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
@@ -53,6 +55,27 @@ pub fn track_timing() -> bool {
 /// How many namespaces have statistics of their own.
 pub fn stats_max() -> usize {
     STATS_MAX.get().unsigned_abs() as usize
+}
+
+/// What tier 1 takes, in bytes; 0 without one.
+pub fn shared_memory_size() -> usize {
+    SHARED_MEMORY_SIZE.get().unsigned_abs() as usize * 1024
+}
+
+/// The same as a person writes it.
+pub fn shared_memory_size_shown() -> String {
+    let kilobytes = SHARED_MEMORY_SIZE.get().unsigned_abs();
+    match kilobytes {
+        0 => "0".into(),
+        whole if whole % (1 << 20) == 0 => format!("{}GB", whole >> 20),
+        whole if whole % 1024 == 0 => format!("{}MB", whole >> 10),
+        _ => format!("{kilobytes}kB"),
+    }
+}
+
+/// How long a search waits for another session that computes what it has not found.
+pub fn flight_wait() -> Duration {
+    Duration::from_millis(u64::from(FLIGHT_WAIT.get().unsigned_abs()))
 }
 
 /// The largest entry that is stored, in bytes.
@@ -133,6 +156,16 @@ pub fn define(url_objection: guc::Objection) {
         i32::MAX / 2,
         GucContext::Userset,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"vcache.flight_wait",
+        c"Sets how long a search waits for another session that is computing the same answer.",
+        c"The default is 1s. Afterwards it asks the engine itself. 0: it does so at once, and nobody waits for it.",
+        &FLIGHT_WAIT,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::UNIT_MS,
     );
     GucRegistry::define_int_guc(
         c"vcache.max_top_k",
@@ -245,9 +278,19 @@ pub fn define(url_objection: guc::Objection) {
         return;
     }
     GucRegistry::define_int_guc(
+        c"vcache.shared_memory_size",
+        c"Sets how much shared memory holds entries.",
+        c"The default is 64MB. It is taken at server start, beside shared_buffers. 0 turns this tier off.",
+        &SHARED_MEMORY_SIZE,
+        0,
+        i32::MAX,
+        GucContext::Postmaster,
+        GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_int_guc(
         c"vcache.stats_max",
         c"Sets how many namespaces have statistics of their own.",
-        c"The default is 1000; each takes 392 bytes of shared memory. The others are counted together.",
+        c"The default is 1000; each takes 408 bytes of shared memory. The others are counted together.",
         &STATS_MAX,
         1,
         1_000_000,

@@ -17,8 +17,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-sql_function!(vcache_stats_rows_0_4, pg_finfo_vcache_stats_rows_0_4, rows);
-// What versions 0.1.0, and 0.2.0 and 0.3.0, of the SQL objects call, until ALTER EXTENSION vcache UPDATE.
+sql_function!(vcache_stats_rows_0_5, pg_finfo_vcache_stats_rows_0_5, rows);
+// What versions 0.1.0, 0.2.0 and 0.3.0, and 0.4.0, of the SQL objects call, until ALTER EXTENSION vcache UPDATE.
+sql_function!(vcache_stats_rows_0_4, pg_finfo_vcache_stats_rows_0_4, rows_0_4);
 sql_function!(vcache_stats_rows_0_2, pg_finfo_vcache_stats_rows_0_2, rows_0_2);
 sql_function!(vcache_stats_rows, pg_finfo_vcache_stats_rows, rows_0_1);
 sql_function!(vcache_stats_reset, pg_finfo_vcache_stats_reset, reset);
@@ -26,6 +27,7 @@ sql_function!(vcache_stats_reset, pg_finfo_vcache_stats_reset, reset);
 /// What is counted, in the order of the columns of `vcache_stats_rows()`. Times are in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counter {
+    SharedHits,
     RedisHits,
     MissesCold,
     MissesExpired,
@@ -41,6 +43,7 @@ pub enum Counter {
     BypassesTriggers,
     BypassesClock,
     Stores,
+    Evictions,
     RedisErrors,
     RedisTimeouts,
     EngineErrors,
@@ -54,7 +57,7 @@ const FIRST_TIME: usize = Counter::HitTime as usize;
 const COUNTERS: usize = Counter::BypassTime as usize + 1;
 
 shmem::shared_struct! {
-    /// One namespace's counters. 392 bytes: the text of `vcache.stats_max` says so.
+    /// One namespace's counters. 408 bytes: the text of `vcache.stats_max` says so.
     pub struct Slot {
         /// 0: free. 1: claimed, and the fields up to `name` never change again.
         claimed: AtomicU32,
@@ -66,7 +69,7 @@ shmem::shared_struct! {
     }
 }
 
-const _: () = assert!(size_of::<Slot>() == 392);
+const _: () = assert!(size_of::<Slot>() == 408);
 
 impl Slot {
     fn is_free(&self) -> bool {
@@ -93,6 +96,12 @@ impl Slot {
         let length = self.length.load(Ordering::Relaxed) as usize;
         let bytes: Vec<u8> = self.name.iter().take(length).map(|byte| byte.load(Ordering::Relaxed)).collect();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn add(&self, counter: Counter, number: u64) {
+        if let Some(counter) = self.counters.get(counter as usize) {
+            counter.fetch_add(number, Ordering::Relaxed);
+        }
     }
 
     fn reset(&self, now: i64) {
@@ -123,9 +132,9 @@ fn table() -> Option<(&'static Slot, &'static [Slot])> {
     TABLE.slots()?.split_first()
 }
 
-/// The counters of one namespace.
+/// The counters of one namespace, and the number of their slot.
 #[derive(Clone, Copy)]
-pub struct Counters(Option<&'static Slot>);
+pub struct Counters(Option<(u32, &'static Slot)>);
 
 impl Counters {
     /// Those that count nothing.
@@ -154,15 +163,27 @@ impl Counters {
     }
 
     fn add(self, counter: Counter, number: u64) {
-        if let Some(counter) = self.0.and_then(|slot| slot.counters.get(counter as usize)) {
-            counter.fetch_add(number, Ordering::Relaxed);
+        if let Some((_, slot)) = self.0 {
+            slot.add(counter, number);
         }
+    }
+
+    /// The number of their slot; 0 for none, and for those of all others.
+    pub fn number(self) -> u32 {
+        self.0.map_or(0, |(number, _)| number)
+    }
+}
+
+/// Counts an entry that has made room for others, for the namespace with that number.
+pub fn count_eviction(number: u32) {
+    if let Some(slot) = TABLE.slots().and_then(|slots| slots.get(number as usize)) {
+        slot.add(Counter::Evictions, 1);
     }
 }
 
 thread_local! {
     /// The slots that this backend has found; those of other databases than its own never stand here.
-    static FOUND: RefCell<HashMap<String, &'static Slot>> = RefCell::new(HashMap::new());
+    static FOUND: RefCell<HashMap<String, (u32, &'static Slot)>> = RefCell::new(HashMap::new());
 }
 
 /// More than a backend works with; beyond it, slots are looked up anew.
@@ -173,8 +194,8 @@ pub fn of(namespace: &str) -> Counters {
     let Some((others, slots)) = table() else {
         return Counters(None);
     };
-    if let Some(slot) = FOUND.with_borrow(|found| found.get(namespace).copied()) {
-        return Counters(Some(slot));
+    if let Some(found) = FOUND.with_borrow(|found| found.get(namespace).copied()) {
+        return Counters(Some(found));
     }
     let database = catalog::database().to_u32();
     let slot = find(slots, database, namespace).or_else(|| {
@@ -183,13 +204,16 @@ pub fn of(namespace: &str) -> Counters {
     });
     // No slot is ever given back, so a name that found the table full will not find room later.
     let slot = slot.unwrap_or(others);
-    FOUND.with_borrow_mut(|found| {
-        if found.len() >= FOUND_MOST {
-            found.clear();
+    let start = TABLE.slots().map_or(0, |all| all.as_ptr().addr());
+    let number = (std::ptr::from_ref(slot).addr() - start) / size_of::<Slot>();
+    let found = (number as u32, slot);
+    FOUND.with_borrow_mut(|all| {
+        if all.len() >= FOUND_MOST {
+            all.clear();
         }
-        found.insert(namespace.to_owned(), slot);
+        all.insert(namespace.to_owned(), found);
     });
-    Counters(Some(slot))
+    Counters(Some(found))
 }
 
 /// The slots in the order in which a name looks for its own.
@@ -230,16 +254,33 @@ fn shown(counter: usize, value: u64) -> u64 {
     if counter >= FIRST_TIME { (value as f64 / 1e6).to_bits() } else { value }
 }
 
-/// The same as versions 0.2.0 and 0.3.0 have it: without the outcomes that exact freshness has brought.
+/// What version 0.5.0 has brought: a second tier in shared memory. Its hits were hits of Redis' to those before.
+const SINCE_0_5: [usize; 2] = [Counter::SharedHits as usize, Counter::Evictions as usize];
+/// What version 0.4.0 has brought: the outcomes of exact freshness.
+const SINCE_0_4: [usize; 5] = [
+    Counter::MissesStale as usize,
+    Counter::BypassesSerializable as usize,
+    Counter::BypassesReplica as usize,
+    Counter::BypassesTriggers as usize,
+    Counter::BypassesClock as usize,
+];
+
+/// The same as version 0.4.0 has it.
+fn rows_0_4(call: &Call) -> Datum {
+    give(call, |counters| before(counters, &SINCE_0_5))
+}
+
+/// The same as versions 0.2.0 and 0.3.0 have it.
 fn rows_0_2(call: &Call) -> Datum {
-    let new = [Counter::MissesStale as usize]
-        .into_iter()
-        .chain(Counter::BypassesSerializable as usize..=Counter::BypassesClock as usize);
-    let new: Vec<usize> = new.collect();
-    give(call, |counters| {
-        let old = counters.iter().enumerate().filter(|(i, _)| !new.contains(i));
-        old.map(|(i, value)| shown(i, *value)).collect()
-    })
+    give(call, |counters| before(counters, &[&SINCE_0_5[..], &SINCE_0_4].concat()))
+}
+
+/// The counters without those that are newer.
+fn before(counters: &[u64], newer: &[usize]) -> Vec<u64> {
+    let shared_hits = counters.get(Counter::SharedHits as usize).copied().unwrap_or(0);
+    let old = counters.iter().enumerate().filter(|(i, _)| !newer.contains(i));
+    old.map(|(i, value)| shown(i, if i == Counter::RedisHits as usize { value + shared_hits } else { *value }))
+        .collect()
 }
 
 /// The same as version 0.1.0 has it: misses and bypasses without their reasons.
@@ -247,11 +288,12 @@ fn rows_0_1(call: &Call) -> Datum {
     give(call, |counters| {
         let sum =
             |from: Counter, to: Counter| counters.get(from as usize..=to as usize).unwrap_or_default().iter().sum();
-        let rest = counters.get(Counter::Stores as usize..=Counter::EngineErrors as usize).unwrap_or_default();
+        let rest = counters.get(Counter::RedisErrors as usize..=Counter::EngineErrors as usize).unwrap_or_default();
         let mut values = vec![
-            sum(Counter::RedisHits, Counter::RedisHits),
+            sum(Counter::SharedHits, Counter::RedisHits),
             sum(Counter::MissesCold, Counter::MissesUnreachable),
             sum(Counter::BypassesDisabled, Counter::BypassesClock),
+            sum(Counter::Stores, Counter::Stores),
         ];
         values.extend(rest);
         values

@@ -1,4 +1,4 @@
-//! Owns locks on tables beyond those that opening one takes.
+//! Owns locks on tables beyond those that opening one takes, and a lock of vcache's own.
 
 use pgrx::pg_sys::{self, Oid};
 
@@ -40,5 +40,40 @@ pub fn is_nothing_announced(relation: Oid) -> bool {
             pg_sys::UnlockRelationOid(relation, mode);
         }
         is_free
+    }
+}
+
+/// A lock of the advisory class, which says that this backend computes something. It shows in pg_locks, works on a standby, and is given back
+/// when the transaction, or its part, fails.
+pub struct Computation {
+    tag: pg_sys::LOCKTAG,
+}
+
+impl Computation {
+    /// `None` when another backend has it. It does not wait, and raises nothing: not even that there is no room for locks.
+    pub fn try_begin(number: u64) -> Option<Self> {
+        /// Beside those of pg_advisory_lock, which have 1 and 2.
+        const OURS: u16 = 3;
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: super::catalog::database().to_u32(),
+            locktag_field2: (number >> 32) as u32,
+            locktag_field3: number as u32,
+            locktag_field4: OURS,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+        };
+        let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+        // SAFETY: the lock belongs to the resource owner of the moment, which gives it back unless `drop` does.
+        let taken = unsafe { pg_sys::LockAcquireExtended(&tag, mode, false, true, false, std::ptr::null_mut()) };
+        (taken != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL).then_some(Self { tag })
+    }
+}
+
+impl Drop for Computation {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: taken by `try_begin`, under the same resource owner.
+            unsafe { pg_sys::LockRelease(&self.tag, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, false) };
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Owns shared memory: regions of slots laid out at server start, with one lock beside them.
+//! Owns shared memory: regions of slots laid out at server start, with one lock beside them, and memory with locks of its own.
 //!
 //! Only a library in shared_preload_libraries can have any. Nothing that can raise, allocate or wait may run under the lock.
 
@@ -6,8 +6,10 @@ use once_cell::sync::OnceCell;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::CStr;
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use vcache_core::arena::{Locks, Region as Region64};
 
 /// What may stand in shared memory. Made by [`shared_struct`] alone.
 ///
@@ -48,24 +50,35 @@ pub struct Region<T> {
     slots: PhantomData<fn() -> T>,
 }
 
-/// The pointer is set in the postmaster and inherited by every backend; a crash of a backend has the postmaster lay it out anew.
+/// The pointers are set in the postmaster and inherited by every backend; a crash of a backend has the postmaster lay it out anew.
 struct Layout {
     name: &'static CStr,
     bytes: AtomicUsize,
     start: AtomicPtr<u8>,
+    /// Locks of its own, and the first of them.
+    locks: AtomicUsize,
+    first_lock: AtomicPtr<pg_sys::LWLockPadded>,
+    /// What is done with new memory; without it, it is filled with zeros.
+    make: Option<fn()>,
 }
 
-impl<T: Shared> Region<T> {
-    pub const fn new(name: &'static CStr) -> Self {
-        let layout = Layout { name, bytes: AtomicUsize::new(0), start: AtomicPtr::new(std::ptr::null_mut()) };
-        Self { layout, slots: PhantomData }
+impl Layout {
+    const fn new(name: &'static CStr, make: Option<fn()>) -> Self {
+        Self {
+            name,
+            bytes: AtomicUsize::new(0),
+            start: AtomicPtr::new(std::ptr::null_mut()),
+            locks: AtomicUsize::new(0),
+            first_lock: AtomicPtr::new(std::ptr::null_mut()),
+            make,
+        }
     }
 
-    /// Asks for so many slots, at server start.
-    pub fn request(&'static self, slots: usize) {
-        self.layout.bytes.store(slots * size_of::<T>(), Ordering::Relaxed);
+    fn request(&'static self, bytes: usize, locks: usize) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.locks.store(locks, Ordering::Relaxed);
         if let Ok(mut requested) = REQUESTED.lock() {
-            requested.push(&self.layout);
+            requested.push(self);
         }
         // SAFETY: hooks are set while one process, the postmaster, starts.
         unsafe {
@@ -74,6 +87,62 @@ impl<T: Shared> Region<T> {
                 pg_sys::shmem_startup_hook = Some(on_startup);
             }
         }
+    }
+}
+
+/// A piece of memory without slots, a static of the file that owns what stands in it, with locks for parts of it.
+pub struct Memory(Layout);
+
+impl Memory {
+    /// `make` lays out what stands in new memory, which is not filled with zeros: that would take long, and all of it.
+    pub const fn new(name: &'static CStr, make: fn()) -> Self {
+        Self(Layout::new(name, Some(make)))
+    }
+
+    /// Asks for so many bytes and locks, at server start.
+    pub fn request(&'static self, bytes: usize, locks: usize) {
+        self.0.request(bytes, locks);
+    }
+
+    /// The memory; `None` when the library was not preloaded, or asked for none.
+    pub fn region(&'static self) -> Option<Region64<'static>> {
+        let start = NonNull::new(self.0.start.load(Ordering::Acquire))?;
+        // SAFETY: the memory never goes away while the process lives, and all use it through this.
+        unsafe { Region64::new(start, self.0.bytes.load(Ordering::Relaxed)) }
+    }
+
+    fn locked<R>(&'static self, number: usize, mode: pg_sys::LWLockMode::Type, action: impl FnOnce() -> R) -> R {
+        let first = self.0.first_lock.load(Ordering::Acquire);
+        debug_assert!(!first.is_null() && number < self.0.locks.load(Ordering::Relaxed));
+        // SAFETY: there are as many locks as were asked for, and who has the memory asks for no other.
+        unsafe {
+            let lock = &raw mut (*first.add(number)).lock;
+            pg_sys::LWLockAcquire(lock, mode);
+            let result = action();
+            pg_sys::LWLockRelease(lock);
+            result
+        }
+    }
+}
+
+impl Locks for &'static Memory {
+    fn shared<R>(&self, partition: usize, action: impl FnOnce() -> R) -> R {
+        self.locked(partition, pg_sys::LWLockMode::LW_SHARED, action)
+    }
+
+    fn exclusive<R>(&self, partition: usize, action: impl FnOnce() -> R) -> R {
+        self.locked(partition, pg_sys::LWLockMode::LW_EXCLUSIVE, action)
+    }
+}
+
+impl<T: Shared> Region<T> {
+    pub const fn new(name: &'static CStr) -> Self {
+        Self { layout: Layout::new(name, None), slots: PhantomData }
+    }
+
+    /// Asks for so many slots, at server start.
+    pub fn request(&'static self, slots: usize) {
+        self.layout.request(slots * size_of::<T>(), 0);
     }
 
     /// The slots; `None` when the library was not preloaded.
@@ -118,6 +187,10 @@ extern "C-unwind" fn on_request() {
             // Each begins at a boundary.
             let bytes = layout.bytes.load(Ordering::Relaxed).next_multiple_of(BOUNDARY);
             pg_sys::RequestAddinShmemSpace(bytes);
+            match layout.locks.load(Ordering::Relaxed) {
+                0 => {}
+                locks => pg_sys::RequestNamedLWLockTranche(layout.name.as_ptr(), locks as i32),
+            }
         }
         pg_sys::RequestNamedLWLockTranche(LOCK_NAME.as_ptr(), 1);
     }
@@ -136,10 +209,15 @@ extern "C-unwind" fn on_startup() {
             let bytes = layout.bytes.load(Ordering::Relaxed);
             let mut found = false;
             let start = pg_sys::ShmemInitStruct(layout.name.as_ptr(), bytes, &mut found).cast::<u8>();
-            if !found {
-                start.write_bytes(0, bytes);
-            }
             layout.start.store(start, Ordering::Release);
+            if layout.locks.load(Ordering::Relaxed) > 0 {
+                layout.first_lock.store(pg_sys::GetNamedLWLockTranche(layout.name.as_ptr()), Ordering::Release);
+            }
+            match layout.make {
+                _ if found => {}
+                Some(make) => make(),
+                None => start.write_bytes(0, bytes),
+            }
         }
         LOCK.store(&raw mut (*pg_sys::GetNamedLWLockTranche(LOCK_NAME.as_ptr())).lock, Ordering::Release);
         pg_sys::LWLockRelease(init_lock);

@@ -32,6 +32,12 @@ pub fn is_current_reader() -> bool {
     unsafe { pg_sys::XactIsoLevel < pg_sys::XACT_REPEATABLE_READ as i32 && !pg_sys::RecoveryInProgress() }
 }
 
+/// The same within this server, whose own answers are the newest that it has even while it is a standby that lags behind.
+pub fn is_newest_reader() -> bool {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::XactIsoLevel < pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
 /// Whether this transaction has written anything (has a transaction id).
 pub fn transaction_has_written() -> bool {
     // SAFETY: reads variables of this backend.

@@ -112,6 +112,17 @@ fn milliseconds(left: Duration) -> std::ffi::c_long {
     std::ffi::c_long::try_from(left.as_micros().div_ceil(1000)).unwrap_or(std::ffi::c_long::MAX)
 }
 
+/// Waits for a while, or until something comes for this backend. A cancel or a termination is raised from here.
+pub fn pause(length: Duration) {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: the latch is this backend's own.
+    unsafe {
+        pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, milliseconds(length), pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}
+
 /// A place among the files that this backend may have open besides PostgreSQL's own, given back when dropped.
 pub struct Descriptor(());
 

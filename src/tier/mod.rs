@@ -5,6 +5,7 @@
 //! (A cancel or a termination of the session is not the tier's failure, and is raised from within its waits.)
 
 pub mod redis;
+pub mod shared;
 
 /// What a tier said when it was asked for an entry.
 #[derive(Debug)]
