@@ -5,6 +5,7 @@
 
 mod floor;
 mod sessions;
+mod shared;
 mod ways;
 
 use postgres::{Client, Config, NoTls};
@@ -46,6 +47,8 @@ fn main() -> Result<()> {
     let measured = match what {
         ["floor", redis, count] => floor::measure(&target, redis, count.parse()?)?,
         ["ways", count, ways @ ..] => ways::measure(&target, count.parse()?, ways)?,
+        ["shared", kind, count] => shared::measure(&target, kind, count.parse()?)?,
+        ["scaling", kind, rounds, seconds] => shared::scaling(&target, kind, rounds.parse()?, seconds.parse()?)?,
         ["sessions", redis, sessions, seconds] => {
             sessions::measure(&target, redis, sessions.parse()?, seconds.parse()?)?
         }
