@@ -91,7 +91,8 @@ pub struct Engine {
     pub vector_type: Oid,
     pub elements: Elements,
     schema: String,
-    extension: Oid,
+    /// Its extension's name and installed version, which answers depend on.
+    pub version: (String, String),
 }
 
 impl Engine {
@@ -101,13 +102,9 @@ impl Engine {
         let not_a_vector = || Error::NotAVector { column: column.name.clone(), kind: catalog::type_text(column.kind) };
         let (_, schema) = catalog::type_name(column.kind).ok_or_else(not_a_vector)?;
         let elements = elements_of(column.kind).ok_or_else(not_a_vector)?;
-        let extension = catalog::extension_of_type(column.kind);
-        Ok(Self { vector_type: column.kind, elements, schema: catalog::schema_name(schema), extension })
-    }
-
-    /// The engine's name and installed version, which answers depend on.
-    pub fn version(&self) -> (String, String) {
-        catalog::extension(self.extension).unwrap_or_default()
+        // An update of an extension ends the generation of what is known of the catalogs, as all DDL that concerns every source.
+        let version = catalog::extension(catalog::extension_of_type(column.kind)).unwrap_or_default();
+        Ok(Self { vector_type: column.kind, elements, schema: catalog::schema_name(schema), version })
     }
 
     /// What the engine's statement is run with, besides the namespace's own settings.
@@ -115,12 +112,12 @@ impl Engine {
         // RuVector's indexes give a bitmap scan a WARNING and no rows, and by their costs the planner takes one where many rows are asked
         // for, or where it takes a condition to leave few.
         let off = (c"enable_bitmapscan".to_owned(), c"off".to_owned());
-        if self.version().0 == "ruvector" { vec![off] } else { Vec::new() }
+        if self.version.0 == "ruvector" { vec![off] } else { Vec::new() }
     }
 
     /// Whether an index finds its candidates first, and a condition is looked at among those alone.
     pub fn filters_candidates(&self) -> bool {
-        self.version().0 == "ruvector"
+        self.version.0 == "ruvector"
     }
 
     /// The dimensions that a column is declared with: `ruvector(384)`.

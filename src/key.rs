@@ -72,14 +72,14 @@ fn parts(
     vector: &[f32],
     mut take: impl FnMut(Part, Value<'_>),
 ) {
-    let (engine, version) = definition.engine.version();
+    let (engine, version) = &definition.engine.version;
     take(FORMAT_PART, Value::Number(FORMAT.into()));
     take(SYSTEM, Value::Number(catalog::system_identifier()));
     take(DATABASE, Value::Number(catalog::database().to_u32().into()));
     take(NAMESPACE, Value::Text(name));
     take(REVISION, Value::Number(definition.revision as u64));
-    take(ENGINE, Value::Text(&engine));
-    take(ENGINE_VERSION, Value::Text(&version));
+    take(ENGINE, Value::Text(engine));
+    take(ENGINE_VERSION, Value::Text(version));
     take(SHAPE, Value::Text(&definition.shape));
     for (setting, value) in guc::changed(engine::changes_answers) {
         take(SETTING, Value::Setting(&setting, &value));

@@ -20,7 +20,7 @@ use crate::namespace::{self, Definition, Found};
 use crate::outcome::{Bypass, Miss, Outcome};
 use crate::pg::function::{Call, Interval, sql_function};
 use crate::pg::result::Rows;
-use crate::pg::{random, snapshot, time, varlena};
+use crate::pg::{json, random, snapshot, time, varlena};
 use crate::settings;
 use crate::source;
 use crate::stats::{self, Counter, Counters};
@@ -179,7 +179,7 @@ impl Query<'_> {
             let expires_at = computed_at.saturating_add(self.ttl);
             let version = place.version;
             let header = Header { key: place.key, namespace: self.name, computed_at, expires_at, asked: k, version };
-            self.store(&header, &answer, &place.secret, looked.is_redis_asked)
+            self.store(&header, &answer, &rows, &place.secret, looked.is_redis_asked)
         };
         if let Some(flight) = flight {
             flight.end(is_stored);
@@ -199,7 +199,7 @@ impl Query<'_> {
             Lookup::Found(bytes) => match self.read(&bytes, place) {
                 Ok(Ok(hit)) => {
                     if purpose == Purpose::Answer {
-                        self.keep(place, &bytes, hit.expires_at);
+                        self.keep(&bytes, place);
                     }
                     Looked { found: Ok(hit), failure: None, is_redis_asked: true }
                 }
@@ -220,35 +220,68 @@ impl Query<'_> {
     }
 
     fn look_up_shared(&self, place: &Place, kind: Use) -> Result<Hit, Miss> {
-        match shared::get(place.key, kind, |bytes| self.read(bytes, place)) {
-            shared::Lookup::Found(Ok(Ok(hit))) => Ok(Hit { outcome: Outcome::SharedHit, ..hit }),
-            shared::Lookup::Found(Ok(Err(miss))) => Err(miss),
+        let read = |bytes: &[u8]| {
+            let entry = Entry::decode_local(bytes)?;
+            let top_k = self.top_k as usize;
+            self.judge(&entry.header, place, || Rows::of_images(entry.local_rows(top_k)), Outcome::SharedHit)
+        };
+        match shared::get(place.key, kind, read) {
+            shared::Lookup::Found(found) => found.unwrap_or_else(|_: Damage| Err(Miss::Cold)),
             shared::Lookup::Expired => Err(Miss::Expired),
-            shared::Lookup::Found(Err(_)) | shared::Lookup::Absent => Err(Miss::Cold),
+            shared::Lookup::Absent => Err(Miss::Cold),
         }
     }
 
     /// Copies what Redis has to shared memory.
-    fn keep(&self, place: &Place, bytes: &[u8], expires_at: i64) {
-        shared::put(place.key, bytes, expires_at, existing(time::is_newest_reader()), self.counters);
+    fn keep(&self, bytes: &[u8], place: &Place) {
+        let Ok(entry) = Entry::decode(bytes, &place.secret) else { return };
+        let mut answer = Answer::default();
+        for row in entry.rows(usize::MAX) {
+            let Ok(row) = row else { return };
+            answer.push(row);
+        }
+        self.put_shared(&entry.header, &answer, entry.header.expires_at, &Rows::default());
+    }
+
+    /// `rows` are as many of the answer's as have been made already.
+    fn put_shared(&self, header: &Header<'_>, answer: &Answer, expires_at: i64, rows: &Rows) -> Store {
+        if !shared::is_on() {
+            return Store::Off;
+        }
+        let mut payloads: Vec<_> = rows.payloads().collect();
+        let rest = answer.rows().skip(payloads.len()).map(|row| Ok::<_, json::NotJson>(row.payload));
+        let Ok(rest) = json::jsonbs(rest) else { return Store::Off };
+        payloads.extend(rest);
+        let images = payloads.iter().map(|payload| payload.map(json::image));
+        match codec::encode_local(header, answer, images, settings::max_entry_size()) {
+            Some(bytes) => {
+                shared::put(header.key, &bytes, expires_at, existing(time::is_newest_reader()), self.counters)
+            }
+            None => Store::Off,
+        }
     }
 
     /// Stores an answer where the next search looks: all of it, or the first `top_k` rows if all of it is too large. It never fails the
     /// search. Whether a tier has it now.
-    fn store(&self, header: &Header<'_>, answer: &Answer, secret: &Secret, is_redis_asked: bool) -> bool {
+    fn store(&self, header: &Header<'_>, answer: &Answer, rows: &Rows, secret: &Secret, is_redis_asked: bool) -> bool {
         let lives = header.expires_at.saturating_sub(time::now()) as f64 * (1.0 - JITTER * random::fraction());
         let milliseconds = (lives / 1000.0) as u64;
         if milliseconds == 0 {
             return false;
         }
-        let most = settings::max_entry_size();
-        let first = |k| codec::encode(&Header { asked: k, ..*header }, &answer.first(k as usize), secret, most);
-        let Some(bytes) = codec::encode(header, answer, secret, most).or_else(|| first(self.top_k)) else {
-            return false;
-        };
         // An older snapshot must not take the place of a newer answer; nor must, in what it shares with others, a standby that lags behind.
         let expires_at = time::now().saturating_add(lives as i64);
-        let in_shared = shared::put(header.key, &bytes, expires_at, existing(time::is_newest_reader()), self.counters);
+        let most = settings::max_entry_size();
+        let fewer;
+        let (header, answer, bytes) = match codec::encode(header, answer, secret, most) {
+            Some(bytes) => (header, answer, bytes),
+            None => {
+                fewer = (Header { asked: self.top_k, ..*header }, answer.first(self.top_k as usize));
+                let Some(bytes) = codec::encode(&fewer.0, &fewer.1, secret, most) else { return false };
+                (&fewer.0, &fewer.1, bytes)
+            }
+        };
+        let in_shared = self.put_shared(header, answer, expires_at, rows);
         // A tier that has just failed is not waited for a second time.
         let in_redis = match is_redis_asked {
             true => redis::put(header.key, &bytes, milliseconds, existing(time::is_current_reader())),
@@ -264,10 +297,21 @@ impl Query<'_> {
         is_stored || [in_shared, in_redis].contains(&Store::Kept)
     }
 
-    /// The rows of an entry that answers, or why it does not.
+    /// The rows of an entry of Redis' that answers, or why it does not.
     fn read(&self, bytes: &[u8], place: &Place) -> Result<Result<Hit, Miss>, Damage> {
         let entry = Entry::decode(bytes, &place.secret)?;
-        let Header { key, namespace, computed_at, expires_at, asked, version } = entry.header;
+        self.judge(&entry.header, place, || Rows::of(entry.rows(self.top_k as usize)), Outcome::RedisHit)
+    }
+
+    /// The rows of the entry with this header, if it answers, or why it does not.
+    fn judge(
+        &self,
+        header: &Header<'_>,
+        place: &Place,
+        rows: impl FnOnce() -> Result<Rows, Damage>,
+        outcome: Outcome,
+    ) -> Result<Result<Hit, Miss>, Damage> {
+        let &Header { key, namespace, computed_at, expires_at, asked, version } = header;
         if key != place.key || namespace != self.name {
             return Err(Damage::Malformed);
         }
@@ -283,11 +327,7 @@ impl Query<'_> {
         if asked < self.top_k {
             return Ok(Err(Miss::Short));
         }
-        let mut rows = Rows::default();
-        for row in entry.rows(self.top_k as usize) {
-            rows.push(row?).map_err(|_| Damage::Column)?;
-        }
-        Ok(Ok(Hit { rows, computed_at, expires_at, asked, outcome: Outcome::RedisHit }))
+        Ok(Ok(Hit { rows: rows()?, computed_at, expires_at, asked, outcome }))
     }
 
     /// Asks the engine for `k` rows, of which the first `most` are the answer.
@@ -379,18 +419,21 @@ fn existing(may_replace: bool) -> Existing {
 
 /// The engine's own rows as a result. Their payloads were made by PostgreSQL, so every one is taken.
 fn rows<'a>(answer: impl Iterator<Item = Row<'a>>) -> Rows {
-    let mut rows = Rows::default();
-    for row in answer {
-        if rows.push(row).is_err() {
-            // row_to_json writes what jsonb refuses of a json column alone: the text "\u0000", or a number beyond numeric.
-            pgrx::ereport!(
-                PgLogLevel::ERROR,
-                PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER,
-                "the payload of a row cannot be represented as jsonb"
-            );
-        }
+    Rows::of(answer.map(Ok::<_, json::NotJson>)).unwrap_or_else(|_| {
+        // row_to_json writes what jsonb refuses of a json column alone: the text "\u0000", or a number beyond numeric.
+        pgrx::ereport!(
+            PgLogLevel::ERROR,
+            PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER,
+            "the payload of a row cannot be represented as jsonb"
+        );
+        Rows::default()
+    })
+}
+
+impl From<json::NotJson> for Damage {
+    fn from(_: json::NotJson) -> Self {
+        Self::Column
     }
-    rows
 }
 
 fn top_k(call: &Call) -> Result<u32, Error> {

@@ -13,9 +13,9 @@ use crate::error::Error;
 use crate::pg::catalog::{self, Column, Operator};
 use crate::pg::function::{Interval, interval};
 use crate::pg::scan::{self, Condition, Table, Tuple, View};
-use crate::pg::{array, invalidation, transaction, varlena};
+use crate::pg::{array, invalidation, snapshot, transaction, varlena};
 use crate::tenant::Divider;
-use pgrx::pg_sys::{self, Datum, Oid};
+use pgrx::pg_sys::{self, Datum, Oid, TransactionId};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -267,21 +267,48 @@ pub struct Found {
 type Version = (Oid, (u64, u32), i64);
 
 thread_local! {
+    /// What names meant when the registry was read last, by vcache's schema.
+    static NAMED: RefCell<HashMap<String, Named>> = RefCell::default();
     /// What has been derived in this backend.
     static DERIVED: RefCell<HashMap<Version, Rc<Definition>>> = RefCell::new(HashMap::new());
 }
 
 /// More than a backend works with; beyond it, all is derived anew.
 const DERIVED_MOST: usize = 1000;
+const NAMED_MOST: usize = 10_000;
+
+/// What a name was found to mean. Whoever changes the registry tells of it, as of any change of a table; so what was found in the newest version of
+/// a row is what every snapshot finds that sees who wrote it.
+struct Named {
+    schema: Oid,
+    definition: Rc<Definition>,
+    writer: TransactionId,
+    generation: u64,
+}
+
+fn find_named(schema: Oid, name: &str) -> Option<Found> {
+    let (definition, writer, generation) = NAMED.with_borrow(|named| {
+        let found = named.get(name).filter(|found| found.schema == schema)?;
+        Some((Rc::clone(&found.definition), found.writer, found.generation))
+    })?;
+    let source = Table::try_open(definition.source)?;
+    // Changes of catalogs are accepted here even where the lock was held already, so the generation is today's.
+    transaction::accept_changes_of_catalogs();
+    let is_so = generation == invalidation::generation() && snapshot::sees_all_of(&[writer]);
+    is_so.then_some(Found { definition, source })
+}
 
 /// Finds the namespace that a name means: the one registered under it, else that of the longest pattern that fits.
 ///
 /// # Errors
 /// [`Error::UnknownNamespace`], [`Error::SourceGone`], and those of [`Definition::derive`].
 pub fn find(schema: Oid, name: &str) -> Result<Found, Error> {
+    if let Some(found) = find_named(schema, name) {
+        return Ok(found);
+    }
     check_name(name)?;
     let registry = Registry::open(schema)?;
-    if let Some(found) = registry.find_derived(name) {
+    if let Some(found) = registry.find_derived(schema, name) {
         return Ok(found);
     }
     let version = |row: &Tuple| Registration::read(row).map(|registration| (row.version, registration));
@@ -321,16 +348,31 @@ impl Registry {
     }
 
     /// What a name means, if that has been derived and is today's: of the row nothing but its version is read.
-    fn find_derived(&self, name: &str) -> Option<Found> {
+    fn find_derived(&self, schema: Oid, name: &str) -> Option<Found> {
         let registry = self.table.oid();
-        let definition = self.find(name, |row| {
+        invalidation::watch(registry);
+        transaction::accept_changes_of_catalogs();
+        let generation = invalidation::generation();
+        let (definition, newest_by) = self.find(name, |row| {
             let key = (registry, row.version, row.get(column::REVISION)?.value() as i64);
-            DERIVED.with_borrow(|derived| derived.get(&key).cloned())
+            let definition = DERIVED.with_borrow(|derived| derived.get(&key).cloned())?;
+            Some((definition, row.is_newest.then_some(row.writer)))
         })?;
         let source = Table::try_open(definition.source)?;
-        // Changes of catalogs are accepted here even where the lock was held already, so the generation is today's.
+        // As in `find_named`.
         transaction::accept_changes_of_catalogs();
-        (definition.generation == invalidation::generation()).then_some(Found { definition, source })
+        if definition.generation != invalidation::generation() {
+            return None;
+        }
+        if let Some(writer) = newest_by {
+            let named = Named { schema, definition: Rc::clone(&definition), writer, generation };
+            let outdated = NAMED.with_borrow_mut(|all| {
+                let outdated = if all.len() >= NAMED_MOST { std::mem::take(all) } else { HashMap::new() };
+                (all.insert(name.to_owned(), named), outdated)
+            });
+            drop(outdated);
+        }
+        Some(Found { definition, source })
     }
 
     fn find<T>(&self, name: &str, read: impl Fn(&Tuple) -> Option<T>) -> Option<T> {

@@ -1,27 +1,44 @@
 //! Owns the way between rows, JSON text and `jsonb`.
 
+use super::varlena;
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
 use std::ffi::CString;
 
-/// Why a JSON text is none that `jsonb` takes.
+/// Why a JSON text is none that `jsonb` takes, or bytes are no `jsonb`.
 #[derive(Debug)]
 pub struct NotJson;
 
-/// The `jsonb` of a JSON text, in the current memory context.
-///
-/// The text may come from Redis, so an error of the input function is an answer here, not the end of the search. Catching
-/// it without a subtransaction is sound since `jsonb_in` holds nothing but memory; a cancel or anything else that is not
-/// about the data is raised on.
+/// The `jsonb` of a JSON text, in the current memory context; see [`jsonbs`].
 ///
 /// # Errors
 /// [`NotJson`].
 pub fn jsonb(text: &str) -> Result<pg_sys::Datum, NotJson> {
-    let text = CString::new(text).map_err(|_| NotJson)?;
-    let refused = |_| Err(NotJson);
-    // SAFETY: jsonb_in takes one C string, which lives until it has returned.
-    PgTryBuilder::new(|| unsafe {
+    jsonbs(std::iter::once(Ok(Some(text)))).and_then(|made: Vec<_>| made.into_iter().next().flatten().ok_or(NotJson))
+}
+
+/// The `jsonb`s of JSON texts, in the current memory context.
+///
+/// The texts may come from Redis, so an error of the input function is an answer here, not the end of the search. Catching
+/// it without a subtransaction is sound since `jsonb_in` holds nothing but memory; a cancel or anything else that is not
+/// about the data is raised on.
+///
+/// # Errors
+/// [`NotJson`], or the error of a text.
+pub fn jsonbs<'a, E: From<NotJson>>(
+    texts: impl Iterator<Item = Result<Option<&'a str>, E>>,
+) -> Result<Vec<Option<pg_sys::Datum>>, E> {
+    let make = |text: &str| {
+        let text = CString::new(text).map_err(|_| NotJson)?;
         let datum = pg_sys::Datum::from(text.as_ptr());
-        pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(datum)]).ok_or(NotJson)
+        // SAFETY: jsonb_in takes one C string, which lives until it has returned.
+        unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(datum)]) }.ok_or(NotJson)
+    };
+    let refused = |_| Err(NotJson.into());
+    let texts = std::panic::AssertUnwindSafe(texts);
+    // Once for all of them: to be ready to catch takes half a microsecond.
+    PgTryBuilder::new(|| {
+        let texts = { texts }.0;
+        texts.map(|text| Ok(text?.map(make).transpose()?)).collect()
     })
     .catch_when(PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION, refused)
     .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, refused)
@@ -29,4 +46,14 @@ pub fn jsonb(text: &str) -> Result<pg_sys::Datum, NotJson> {
     .catch_when(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, refused)
     .catch_when(PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX, refused)
     .execute()
+}
+
+/// The bytes of a `jsonb` in memory, without its head.
+pub fn image<'a>(datum: pg_sys::Datum) -> &'a [u8] {
+    varlena::bytes(datum)
+}
+
+/// The `jsonb` whose bytes these are: [`image`]'s, of this server's.
+pub fn of_image(image: &[u8]) -> pg_sys::Datum {
+    varlena::datum(image)
 }

@@ -19,18 +19,45 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Adds a row.
+    /// Rows with their payloads as texts.
     ///
     /// # Errors
-    /// [`json::NotJson`] when the payload is no `jsonb`.
-    pub fn push(&mut self, row: Row<'_>) -> Result<(), json::NotJson> {
+    /// [`json::NotJson`] when a payload is no `jsonb`, or a row's own.
+    pub fn of<'a, E: From<json::NotJson>>(rows: impl Iterator<Item = Result<Row<'a>, E>>) -> Result<Self, E> {
+        let mut made = Self::default();
+        let payloads = json::jsonbs(rows.map(|row| {
+            let row = row?;
+            made.add(row, None);
+            Ok::<_, E>(row.payload)
+        }))?;
+        for ([_, _, to], payload) in made.rows.iter_mut().zip(payloads) {
+            *to = payload.map_or(NULL, |payload| (payload, false));
+        }
+        Ok(made)
+    }
+
+    /// Rows with their payloads as [`json::image`] gives them.
+    ///
+    /// # Errors
+    /// A row's own.
+    pub fn of_images<'a, E>(rows: impl Iterator<Item = Result<(Row<'a>, Option<&'a [u8]>), E>>) -> Result<Self, E> {
+        let mut made = Self::default();
+        for row in rows {
+            let (row, image) = row?;
+            made.add(row, image.map(json::of_image));
+        }
+        Ok(made)
+    }
+
+    fn add(&mut self, row: Row<'_>, payload: Option<pg_sys::Datum>) {
         let id = row.id.map_or(NULL, |id| (varlena::text_datum(id), false));
-        let payload = match row.payload {
-            Some(payload) => (json::jsonb(payload)?, false),
-            None => NULL,
-        };
+        let payload = payload.map_or(NULL, |payload| (payload, false));
         self.rows.push([id, (pg_sys::Datum::from(row.distance.to_bits() as usize), false), payload]);
-        Ok(())
+    }
+
+    /// The payloads, as datums.
+    pub fn payloads(&self) -> impl Iterator<Item = Option<pg_sys::Datum>> {
+        self.rows.iter().map(|[_, _, (payload, is_null)]| (!is_null).then_some(*payload))
     }
 
     /// Returns the rows as the call's result.
@@ -45,8 +72,12 @@ pub fn give(call: &Call, rows: &[impl AsRef<[Value]>]) -> pg_sys::Datum {
     // makes one of the declared row type.
     unsafe {
         let fcinfo = call.raw();
-        pg_sys::InitMaterializedSRF(fcinfo, 0);
         let result = (*fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+        // In FROM the caller knows the row type, and need not look for it anew.
+        let is_known = !result.is_null()
+            && (*result.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_ReturnSetInfo
+            && !(*result).expectedDesc.is_null();
+        pg_sys::InitMaterializedSRF(fcinfo, if is_known { pg_sys::MAT_SRF_USE_EXPECTED_DESC } else { 0 });
         for row in rows {
             let (mut values, mut nulls): (Vec<_>, Vec<_>) = row.as_ref().iter().copied().unzip();
             pg_sys::tuplestore_putvalues(

@@ -102,6 +102,8 @@ pub struct Tuple {
     pub version: (u64, u32),
     /// The transaction that wrote it; frozen, it is everybody's past.
     pub writer: pg_sys::TransactionId,
+    /// Whether nobody has begun to replace it or to take it away, as far as the row itself tells.
+    pub is_newest: bool,
 }
 
 impl Tuple {
@@ -222,6 +224,7 @@ unsafe fn deform(table: &Table, tuple: pg_sys::HeapTuple) -> Tuple {
         let frozen = (pg_sys::HEAP_XMIN_COMMITTED | pg_sys::HEAP_XMIN_INVALID) as u16;
         let is_frozen = (*header).t_infomask & frozen == frozen;
         let writer = if is_frozen { pg_sys::FrozenTransactionId } else { raw };
-        Tuple { values, version: ((block << 16) | u64::from(at.ip_posid), raw.into_inner()), writer }
+        let is_newest = (*header).t_infomask & pg_sys::HEAP_XMAX_INVALID as u16 != 0;
+        Tuple { values, version: ((block << 16) | u64::from(at.ip_posid), raw.into_inner()), writer, is_newest }
     }
 }

@@ -1,6 +1,6 @@
 //! Owns writing rows of a table of vcache's own without the executor: no privilege is asked for, no trigger fires, and nothing of it
 //! is published. A publication FOR ALL TABLES carries to its subscribers what the executor writes, and one of them that has no
-//! table of that name would stop.
+//! table of that name would stop. Every backend is told that the table has changed, as of a change of its definition.
 
 use super::scan::Table;
 use pgrx::pg_sys::{self, Datum};
@@ -47,6 +47,7 @@ pub fn insert(table: &Table, columns: &[Option<Datum>]) {
             }
             pg_sys::index_close(index, pg_sys::RowExclusiveLock as i32);
         }
+        pg_sys::CacheInvalidateRelcache(relation);
         pg_sys::CommandCounterIncrement();
     }
 }
@@ -65,6 +66,7 @@ pub fn delete(table: &Table, place: u64) -> bool {
         pg_sys::LockRelationOid(table.oid(), pg_sys::RowExclusiveLock as pg_sys::LOCKMODE);
         let (command, crosscheck) = (pg_sys::GetCurrentCommandId(true), std::ptr::null_mut());
         let result = pg_sys::heap_delete(table.relation(), &mut at, command, crosscheck, true, &mut failure, false);
+        pg_sys::CacheInvalidateRelcache(table.relation());
         pg_sys::CommandCounterIncrement();
         result == pg_sys::TM_Result::TM_Ok
     }

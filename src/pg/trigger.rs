@@ -133,7 +133,7 @@ pub fn is_condition(call: &Call) -> bool {
 }
 
 /// The row that a trigger fires before, as it is, or none where a worker of logical replication applies it: then nothing happens to it.
-/// `None` when no trigger called.
+/// Every backend is told that the table has changed. `None` when no trigger called.
 pub fn row_unless_replicated(call: &Call) -> Option<Datum> {
     let fired = Fired::of(call)?;
     // SAFETY: a trigger that fires before a row is given it.
@@ -141,6 +141,7 @@ pub fn row_unless_replicated(call: &Call) -> Option<Datum> {
         if pg_sys::IsLogicalWorker() {
             return Some(nothing());
         }
+        pg_sys::CacheInvalidateRelcache(fired.relation());
         let data = &*fired.data;
         Some(Datum::from(if fired.event() == Event::Update { data.tg_newtuple } else { data.tg_trigtuple }))
     }

@@ -22,6 +22,19 @@ pub fn bytes<'a>(datum: pg_sys::Datum) -> &'a [u8] {
     }
 }
 
+/// A new variable-length datum with these bytes behind its header, in the current memory context.
+pub fn datum(bytes: &[u8]) -> pg_sys::Datum {
+    let size = pg_sys::VARHDRSZ + bytes.len();
+    // SAFETY: `size` bytes are allocated, and written in full; entries are far smaller than a varlena may be.
+    unsafe {
+        let varlena = pg_sys::palloc(size).cast::<pg_sys::varlena>();
+        pgrx::set_varsize_4b(varlena, size as i32);
+        let data = varlena.cast::<u8>().add(pg_sys::VARHDRSZ);
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), data, bytes.len());
+        pg_sys::Datum::from(varlena)
+    }
+}
+
 /// The bytes that make up a value of this type, for comparing two of them.
 pub fn image(datum: pg_sys::Datum, kind: pg_sys::Oid) -> Vec<u8> {
     let (mut length, mut by_value) = (0i16, false);

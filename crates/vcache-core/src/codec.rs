@@ -13,6 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
 const MAGIC: &str = "vcache";
+/// Of an entry in this server's own memory, which holds payloads as the server has them in memory, and no sum.
+const LOCAL: &str = "vcache here";
 /// The format of the bytes. It is part of every key, too: entries of another format are never met.
 pub const FORMAT: u8 = 2;
 /// Set in the end of a row's text when the text is NULL.
@@ -91,8 +93,7 @@ impl Texts {
     fn packed_ends(&self) -> Option<Vec<u8>> {
         let mut packed = Vec::with_capacity(self.ends.len() * 4);
         for &(end, null) in &self.ends {
-            let end = u32::try_from(end).ok().filter(|end| end & NULL == 0)?;
-            packed.extend((end | if null { NULL } else { 0 }).to_le_bytes());
+            packed.extend(packed_end(end, null)?.to_le_bytes());
         }
         Some(packed)
     }
@@ -176,11 +177,37 @@ impl std::error::Error for Damage {}
 
 /// The bytes of an entry; `None` when there would be more than `limit` of them.
 pub fn encode(header: &Header<'_>, answer: &Answer, secret: &Secret, limit: usize) -> Option<Vec<u8>> {
-    if answer.ids.text.len() + answer.payloads.text.len() + answer.len() * 16 > limit {
+    let payloads = (answer.payloads.packed_ends()?, answer.payloads.text.as_bytes());
+    pack(header, answer, payloads, limit, |body| (MAGIC, secret.sum(body)))
+}
+
+/// The same for this server's own memory: the payloads are images of what the server makes of their texts, one for each row.
+pub fn encode_local<'a>(
+    header: &Header<'_>,
+    answer: &Answer,
+    images: impl Iterator<Item = Option<&'a [u8]>>,
+    limit: usize,
+) -> Option<Vec<u8>> {
+    let (mut ends, mut bytes) = (Vec::with_capacity(4 * answer.len()), Vec::new());
+    for image in images {
+        bytes.extend_from_slice(image.unwrap_or_default());
+        ends.extend(packed_end(bytes.len(), image.is_none())?.to_le_bytes());
+    }
+    pack(header, answer, (ends, &bytes), limit, |_| (LOCAL, 0))
+}
+
+fn pack(
+    header: &Header<'_>,
+    answer: &Answer,
+    (payload_ends, payloads): (Vec<u8>, &[u8]),
+    limit: usize,
+    sealed: impl FnOnce(&[u8]) -> (&'static str, u64),
+) -> Option<Vec<u8>> {
+    if answer.ids.text.len() + payloads.len() + answer.len() * 16 > limit {
         return None;
     }
     let distances: Vec<u8> = answer.distances.iter().flat_map(|d| d.to_le_bytes()).collect();
-    let (id_ends, payload_ends) = (answer.ids.packed_ends()?, answer.payloads.packed_ends()?);
+    let id_ends = answer.ids.packed_ends()?;
     let body = Body {
         key: Bytes(&header.key.to_bytes()),
         namespace: header.namespace,
@@ -193,12 +220,19 @@ pub fn encode(header: &Header<'_>, answer: &Answer, secret: &Secret, limit: usiz
         id_ends: Bytes(&id_ends),
         ids: Bytes(answer.ids.text.as_bytes()),
         payload_ends: Bytes(&payload_ends),
-        payloads: Bytes(answer.payloads.text.as_bytes()),
+        payloads: Bytes(payloads),
     };
     // Writing to memory cannot fail; were it to, the answer would not be stored.
     let body = serde_cbor::to_vec(&body.to_tuple()).ok()?;
-    let bytes = serde_cbor::to_vec(&(MAGIC, FORMAT, secret.sum(&body), Bytes(&body))).ok()?;
+    let (magic, sum) = sealed(&body);
+    let bytes = serde_cbor::to_vec(&(magic, FORMAT, sum, Bytes(&body))).ok()?;
     (bytes.len() <= limit).then_some(bytes)
+}
+
+/// `None` when it is too large.
+fn packed_end(end: usize, is_null: bool) -> Option<u32> {
+    let end = u32::try_from(end).ok().filter(|end| end & NULL == 0)?;
+    Some(end | if is_null { NULL } else { 0 })
 }
 
 impl<'a> Entry<'a> {
@@ -207,15 +241,27 @@ impl<'a> Entry<'a> {
     /// # Errors
     /// [`Damage`], for any bytes that [`encode`] did not make under this secret.
     pub fn decode(bytes: &'a [u8], secret: &Secret) -> Result<Self, Damage> {
+        Self::unpack(bytes, MAGIC, |body, sum| secret.sum(body) == sum)
+    }
+
+    /// The same of [`encode_local`]'s: bytes of this server's own memory. The payloads of its rows are [`Entry::local_rows`].
+    ///
+    /// # Errors
+    /// [`Damage`], for bytes of another form.
+    pub fn decode_local(bytes: &'a [u8]) -> Result<Self, Damage> {
+        Self::unpack(bytes, LOCAL, |_, _| true)
+    }
+
+    fn unpack(bytes: &'a [u8], wanted: &str, fits: impl FnOnce(&[u8], u64) -> bool) -> Result<Self, Damage> {
         let (magic, format, sum, body): (&str, u8, u64, Bytes<'a>) =
             serde_cbor::from_slice(bytes).map_err(|_| Damage::Malformed)?;
-        if magic != MAGIC {
+        if magic != wanted {
             return Err(Damage::Malformed);
         }
         if format != FORMAT {
             return Err(Damage::Format(format));
         }
-        if secret.sum(body.0) != sum {
+        if !fits(body.0, sum) {
             return Err(Damage::Sum);
         }
         let body = Body::from_tuple(serde_cbor::from_slice(body.0).map_err(|_| Damage::Malformed)?);
@@ -240,27 +286,33 @@ impl<'a> Entry<'a> {
 
     /// The first `k` rows, or all when there are fewer; each is checked as it is reached.
     pub fn rows(&self, k: usize) -> impl Iterator<Item = Result<Row<'a>, Damage>> + use<'a> {
+        self.local_rows(k).map(|row| {
+            let (Row { id, distance, .. }, payload) = row?;
+            let payload = payload.map(std::str::from_utf8).transpose().map_err(|_| Damage::Column)?;
+            Ok(Row { id, distance, payload })
+        })
+    }
+
+    /// The same with the bytes of the payloads, whatever they are; the rows' own are `None`.
+    pub fn local_rows(&self, k: usize) -> impl Iterator<Item = Result<(Row<'a>, Option<&'a [u8]>), Damage>> + use<'a> {
         let body = self.body;
-        let (ids, payloads) = (texts(body.id_ends.0, body.ids.0), texts(body.payload_ends.0, body.payloads.0));
+        let (ids, payloads) = (pieces(body.id_ends.0, body.ids.0), pieces(body.payload_ends.0, body.payloads.0));
         let distances = body.distances.0.chunks_exact(8).map(|d| d.try_into().map_or(f64::NAN, f64::from_le_bytes));
-        distances
-            .zip(ids.zip(payloads))
-            .take(k)
-            .map(|(distance, (id, payload))| Ok(Row { id: id?, distance, payload: payload? }))
+        distances.zip(ids.zip(payloads)).take(k).map(|(distance, (id, payload))| {
+            let id = id?.map(std::str::from_utf8).transpose().map_err(|_| Damage::Column)?;
+            Ok((Row { id, distance, payload: None }, payload?))
+        })
     }
 }
 
-fn texts<'a>(ends: &'a [u8], text: &'a [u8]) -> impl Iterator<Item = Result<Option<&'a str>, Damage>> {
+fn pieces<'a>(ends: &'a [u8], bytes: &'a [u8]) -> impl Iterator<Item = Result<Option<&'a [u8]>, Damage>> {
     let mut start = 0;
     ends.chunks_exact(4).map(move |end| {
         let end = end.try_into().map_or(0, u32::from_le_bytes);
         let (end, null) = ((end & !NULL) as usize, end & NULL != 0);
-        let bytes = text.get(start..end).ok_or(Damage::Column)?;
+        let piece = bytes.get(start..end).ok_or(Damage::Column)?;
         start = end;
-        if null {
-            return Ok(None);
-        }
-        std::str::from_utf8(bytes).map(Some).map_err(|_| Damage::Column)
+        Ok((!null).then_some(piece))
     })
 }
 
@@ -421,6 +473,22 @@ mod tests {
                 prop_assert_eq!(row.distance.to_bits(), distance.to_bits());
             }
             prop_assert_eq!(answer.rows().count(), rows.len());
+        }
+
+        #[test]
+        fn images_come_out_and_no_entry_is_taken_for_the_other_kind(
+            images in prop::collection::vec(prop::option::of(prop::collection::vec(any::<u8>(), 0..20)), 0..10),
+        ) {
+            let rows: Vec<_> = (0..images.len()).map(|i| (Some(i.to_string()), i as f64, Some("{}".into()))).collect();
+            let answer = answer(&rows);
+            let bytes = encode_local(&header(), &answer, images.iter().map(|image| image.as_deref()), usize::MAX).unwrap();
+            let entry = Entry::decode_local(&bytes).unwrap();
+            prop_assert_eq!(entry.header, header());
+            let read: Vec<_> = entry.local_rows(usize::MAX).collect::<Result<_, _>>().unwrap();
+            prop_assert_eq!(read.iter().map(|(_, image)| *image).collect::<Vec<_>>(), images.iter().map(|image| image.as_deref()).collect::<Vec<_>>());
+            prop_assert_eq!(Entry::decode(&bytes, &secret()).unwrap_err(), Damage::Malformed);
+            let shared = encode(&header(), &answer, &secret(), usize::MAX).unwrap();
+            prop_assert_eq!(Entry::decode_local(&shared).unwrap_err(), Damage::Malformed);
         }
 
         #[test]
