@@ -5,6 +5,7 @@ use super::varlena::c_string;
 use once_cell::sync::OnceCell;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{GucContext, GucFlags, PgLogLevel, PgSqlErrorCode, pg_guard, pg_sys};
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
@@ -64,29 +65,55 @@ fn current(name: &CStr) -> Option<CString> {
     }
 }
 
-/// The settings that pass `wanted` and are set to something else than their built-in default, by name.
+/// The settings that pass `wanted` and are set to something else than their built-in default, by name. It is asked of a setting once.
 ///
 /// A setting of a library that is not loaded yet is a placeholder, which has no default: it is listed when it is set.
 /// So a session names the same settings before and after the engine's library is loaded.
-pub fn changed(wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
-    let mut list = Vec::new();
+pub fn changed(wanted: fn(&str) -> bool) -> Vec<(String, String)> {
+    thread_local! {
+        static WANTED: RefCell<Wanted> = const { RefCell::new(Wanted { all: 0, of: Vec::new() }) };
+    }
     // SAFETY: PostgreSQL's own table of pointers to valid settings, as many as it says.
     unsafe {
-        let settings = std::slice::from_raw_parts(pg_sys::get_guc_variables(), pg_sys::GetNumConfigOptions() as usize);
-        for setting in settings {
+        let all = std::slice::from_raw_parts(pg_sys::get_guc_variables(), pg_sys::GetNumConfigOptions() as usize);
+        WANTED.with_borrow_mut(|found| {
+            if !found.is_of(all) {
+                *found = Wanted::among(all, wanted);
+            }
+            let set = found.of.iter().map(|(_, setting)| *setting);
             // Nearly all are as they came: this goes first.
-            if (**setting).source == pg_sys::GucSource::PGC_S_DEFAULT {
-                continue;
-            }
-            let name = CStr::from_ptr((**setting).name);
-            let Ok(text) = name.to_str() else { continue };
-            if wanted(text) && !at_default(*setting) {
-                let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
-                list.push((text.to_ascii_lowercase(), c_string(value)));
-            }
-        }
+            set.filter(|setting| (**setting).source != pg_sys::GucSource::PGC_S_DEFAULT && !at_default(*setting))
+                .map(|setting| {
+                    let name = (*setting).name;
+                    (c_string(name).to_ascii_lowercase(), c_string(pg_sys::GetConfigOption(name, true, false)))
+                })
+                .collect()
+        })
     }
-    list
+}
+
+/// The settings that one has looked for in PostgreSQL's table, which is long, and where in it they stand.
+struct Wanted {
+    all: usize,
+    of: Vec<(usize, *mut pg_sys::config_generic)>,
+}
+
+impl Wanted {
+    /// # Safety
+    /// The pointers are valid.
+    unsafe fn among(all: &[*mut pg_sys::config_generic], wanted: fn(&str) -> bool) -> Self {
+        // SAFETY: by this function's contract; names are terminated.
+        let is_wanted = |setting: *mut pg_sys::config_generic| unsafe {
+            CStr::from_ptr((*setting).name).to_str().is_ok_and(wanted)
+        };
+        let of = all.iter().copied().enumerate().filter(|(_, setting)| is_wanted(*setting)).collect();
+        Self { all: all.len(), of }
+    }
+
+    /// Whether the table is as it was: settings are added, and those of a library that is loaded take the place of others.
+    fn is_of(&self, all: &[*mut pg_sys::config_generic]) -> bool {
+        self.all == all.len() && self.of.iter().all(|(place, setting)| all.get(*place) == Some(setting))
+    }
 }
 
 /// # Safety
