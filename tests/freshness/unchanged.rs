@@ -174,6 +174,27 @@ fn an_update_of_other_columns_that_a_trigger_turns_into_one_of_these() {
     writer.run("DROP TRIGGER move ON docs");
     assert_fresh(&database, &scene, &mut writer, &["UPDATE docs SET n = 2 WHERE id = 2"]);
     writer.run("CREATE TRIGGER move BEFORE UPDATE ON docs FOR EACH ROW WHEN (NEW.n = 3) EXECUTE FUNCTION move()");
+#[test]
+fn an_update_of_other_columns_that_generated_ones_of_an_heir_are_made_of() {
+    let database = stand().database();
+    let (scene, mut writer) = Scene::made_by(
+        &database,
+        "CREATE TABLE docs (id int PRIMARY KEY, title text, n int, embedding VECTOR); \
+         INSERT INTO docs VALUES (1, '', 0, '[1,1,1]'); \
+         CREATE TABLE heir (title text GENERATED ALWAYS AS ('n is ' || n) STORED, more text GENERATED ALWAYS AS ('n is ' || n) STORED) \
+         INHERITS (docs); \
+         INSERT INTO heir (id, n, embedding) VALUES (2, 0, '[8,8,8]')",
+    );
+    assert_stale(&database, &scene, &mut writer, &["UPDATE docs SET n = 1 WHERE id = 2", "UPDATE heir SET n = 2"]);
+    writer.run("SELECT vcache_drop_namespace('docs')");
+    // A column that only the heir has.
+    writer.run("SELECT vcache_create_namespace('heir', 'heir', 'embedding', id_column => 'id', metric => 'l2', payload_columns => '{more}')");
+    let payload = "SELECT payload FROM vcache_search('heir', '[9,9,9]', 1)";
+    assert_eq!(writer.value(payload), "{\"more\": \"n is 2\"}");
+    writer.run("UPDATE docs SET n = 3 WHERE id = 2");
+    assert_eq!(writer.value(payload), "{\"more\": \"n is 3\"}");
+}
+
     assert_stale(&database, &scene, &mut writer, &["UPDATE docs SET n = 3 WHERE id = 3"]);
     writer.run("ALTER TABLE docs DISABLE TRIGGER move");
     assert!(!has(&scene.right(&mut reader), "4"));
