@@ -268,7 +268,7 @@ impl Reader<'_> {
             if page.as_ref().is_none_or(|page| !page.is_of(entry)) {
                 // Not two at a time.
                 drop(page.take());
-                page = Some(Page::of(entry, self.table));
+                page = Page::of(entry, self.table);
             }
             // SAFETY: the version stays while it is read.
             let row = |tuple| unsafe { read(tuple).0 };
