@@ -6,6 +6,9 @@ GRANT SELECT ON @extschema@.vcache_namespace, @extschema@.vcache_namespaces, @ex
     @extschema@.vcache_sources
 TO PUBLIC;
 
+-- PostgreSQL asks it of whoever writes to a source.
+GRANT EXECUTE ON FUNCTION @extschema@.vcache_row_changed(oid, tid) TO PUBLIC;
+
 REVOKE ALL ON @extschema@.vcache_secret, @extschema@.vcache_source_clock FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.vcache_stats_reset(text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.vcache_flush() FROM PUBLIC;

@@ -219,3 +219,6 @@ FROM @extschema@.vcache_source_rows()
 ORDER BY source;
 
 GRANT SELECT ON @extschema@.vcache_stats, @extschema@.vcache_stats_total, @extschema@.vcache_sources TO PUBLIC;
+
+-- PostgreSQL asks it of whoever writes to a source.
+GRANT EXECUTE ON FUNCTION @extschema@.vcache_row_changed(oid, tid) TO PUBLIC;

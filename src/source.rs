@@ -379,19 +379,21 @@ pub fn written_now(table: &Table, schema: Oid) -> Rc<Written> {
     let may_move = kind == b'p' && !others.is_empty();
     // A writer waits for nobody who changes its table's relatives: until it can be told, every column counts.
     let mut is_known = true;
+    let is_read = |column: &catalog::Column| concerned.iter().any(|registration| registration.reads(&column.name));
     let is_simple = |of: &Oid| {
         let open = lock::try_share(*of).then(|| Table::try_open(*of));
         is_known &= open.is_some();
-        open.flatten().is_some_and(|open| !relation::changes_rows_on_their_way(&open))
+        open.flatten().is_some_and(|open| {
+            // What PostgreSQL says of the columns that a statement sets counts generated ones of the table it names, and of no other.
+            let is_generated = |column: &catalog::Column| column.is_generated && is_read(column);
+            let is_foreign = *of != oid && catalog::columns(&open).iter().any(is_generated);
+            !is_foreign && !relation::changes_rows_on_their_way(&open)
+        })
     };
     let is_counted = family.descendants.len() == 1 && relation::is_heap(table);
     let read_columns = (!may_move && family.descendants.iter().all(is_simple)).then(|| {
         let columns = catalog::columns(table);
-        columns
-            .iter()
-            .filter(|column| concerned.iter().any(|registration| registration.reads(&column.name)))
-            .map(|column| column.number)
-            .collect()
+        columns.iter().filter(|column| is_read(column)).map(|column| column.number).collect()
     });
     if !is_known {
         generation = NEVER;

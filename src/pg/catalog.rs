@@ -29,6 +29,8 @@ pub struct Column {
     pub kind: pg_sys::Oid,
     pub modifier: i32,
     pub collation: pg_sys::Oid,
+    /// Whether PostgreSQL computes it from others, and stores it.
+    pub is_generated: bool,
 }
 
 /// Reads the row of a catalog that has `key` in the cache `cache`, as `T`.
@@ -158,6 +160,7 @@ fn column(attribute: &pg_sys::FormData_pg_attribute) -> Column {
         kind: attribute.atttypid,
         modifier: attribute.atttypmod,
         collation: attribute.attcollation,
+        is_generated: attribute.attgenerated != 0,
     }
 }
 

@@ -61,8 +61,19 @@ impl Entry {
 
     /// The number of its page.
     fn page(&self) -> pg_sys::BlockNumber {
-        u32::from(self.at.ip_blkid.bi_hi) << 16 | u32::from(self.at.ip_blkid.bi_lo)
+        page_of(self.at)
     }
+}
+
+fn page_of(at: pg_sys::ItemPointerData) -> pg_sys::BlockNumber {
+    u32::from(at.ip_blkid.bi_hi) << 16 | u32::from(at.ip_blkid.bi_lo)
+}
+
+/// Whether the table has so many pages: VACUUM (TRUNCATE) takes them away, though plain VACUUM is told not to. It does not while the
+/// table is open.
+fn has_page(table: &Table, number: pg_sys::BlockNumber) -> bool {
+    // SAFETY: the relation is open.
+    unsafe { number < pg_sys::RelationGetNumberOfBlocksInFork(table.relation(), pg_sys::ForkNumber::MAIN_FORKNUM) }
 }
 
 /// What was read of a scope's entries, and when.
@@ -132,7 +143,7 @@ pub fn wrote(table: &Table, scope: i64, at: pg_sys::ItemPointerData) {
 /// Where that was.
 pub fn last_written(table: &Table, scope: i64) -> Option<pg_sys::ItemPointerData> {
     let (at, of) = WRITTEN.with_borrow(|written| written.get(&scope).copied())?;
-    (of == file(table)).then_some(at)
+    (of == file(table) && has_page(table, page_of(at))).then_some(at)
 }
 
 /// A page of the table, pinned and locked for reading.
@@ -142,20 +153,22 @@ pub struct Page {
 }
 
 impl Page {
-    /// That of an entry.
-    pub fn of(entry: &Entry, table: &Table) -> Self {
+    /// That of an entry; `None` when it is gone.
+    pub fn of(entry: &Entry, table: &Table) -> Option<Self> {
         let (number, relation) = (entry.page(), table.relation());
-        // SAFETY: the relation is open; a page that is no longer there raises, but only a rewrite takes pages away, as VACUUM does not
-        // truncate this table. A buffer that holds another page by now is noticed.
+        // SAFETY: the relation is open. A buffer that holds another page by now is noticed.
         unsafe {
             let main = pg_sys::ForkNumber::MAIN_FORKNUM;
             let last = entry.buffer.get();
             let is_still_there = last != pg_sys::InvalidBuffer as pg_sys::Buffer
                 && pg_sys::ReadRecentBuffer((*relation).rd_node, main, number, last);
+            if !is_still_there && !has_page(table, number) {
+                return None;
+            }
             let buffer = if is_still_there { last } else { pg_sys::ReadBuffer(relation, number) };
             entry.buffer.set(buffer);
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-            Self { buffer, number }
+            Some(Self { buffer, number })
         }
     }
 

@@ -3,8 +3,9 @@
 //!
 //! A row is replaced by `heap_update` told not to wait: what another transaction has just replaced, or is replacing, is left to
 //! it. That works in every isolation level, as the row is found by what is committed now and not by the transaction's
-//! snapshot, and PostgreSQL checks no snapshot here. Rows are found with SnapshotSelf, which takes no predicate
-//! lock: serializable transactions learn nothing of each other through the clock.
+//! snapshot, and PostgreSQL checks no snapshot here. It keeps no books of who has read a materialized view, but it would of who has
+//! read its index: the index is read under SnapshotAny, which it passes over. So serializable transactions learn nothing of each
+//! other through the clock.
 //!
 //! Versions of a row whose `epoch` is the same form chains within a page, which PostgreSQL prunes without VACUUM and which cost
 //! the index nothing. Every [`CHAIN`] changes the epoch goes up, and with it a new entry comes into the index, before the older
@@ -267,7 +268,7 @@ impl Reader<'_> {
             if page.as_ref().is_none_or(|page| !page.is_of(entry)) {
                 // Not two at a time.
                 drop(page.take());
-                page = Some(Page::of(entry, self.table));
+                page = Page::of(entry, self.table);
             }
             // SAFETY: the version stays while it is read.
             let row = |tuple| unsafe { read(tuple).0 };
@@ -347,7 +348,9 @@ fn indexes(table: &Table) -> Vec<pg_sys::Oid> {
 struct Scan {
     index: pg_sys::Relation,
     scan: pg_sys::IndexScanDesc,
-    /// Registered, unless it is no snapshot of transactions.
+    /// What rows are seen under; entries are seen under none.
+    under: pg_sys::Snapshot,
+    /// The same if it is registered, which it is unless it is no snapshot of transactions.
     snapshot: Option<pg_sys::Snapshot>,
     slot: *mut pg_sys::TupleTableSlot,
 }
@@ -364,10 +367,11 @@ impl Scan {
                     let counts = (*snapshot).snapshot_type == pg_sys::SnapshotType::SNAPSHOT_MVCC;
                     let registered = counts.then(|| pg_sys::RegisterSnapshot(snapshot));
                     let under = registered.unwrap_or(snapshot);
-                    let scan = pg_sys::index_beginscan(table.relation(), index, under, 2, 0);
+                    let any = &raw mut pg_sys::SnapshotAnyData;
+                    let scan = pg_sys::index_beginscan(table.relation(), index, any, 2, 0);
                     (*scan).xs_want_itup = true;
                     let slot = pg_sys::table_slot_create(table.relation(), std::ptr::null_mut());
-                    return Some(Self { index, scan, snapshot: registered, slot });
+                    return Some(Self { index, scan, under, snapshot: registered, slot });
                 }
                 pg_sys::index_close(index, pg_sys::AccessShareLock as i32);
             }
@@ -418,7 +422,10 @@ impl Scan {
     fn row(&mut self) -> Option<(Row, Place)> {
         // SAFETY: the tuple is read before the scan moves on.
         unsafe {
-            if !pg_sys::index_fetch_heap(self.scan, self.slot) {
+            (*self.scan).xs_snapshot = self.under;
+            let is_seen = pg_sys::index_fetch_heap(self.scan, self.slot);
+            (*self.scan).xs_snapshot = &raw mut pg_sys::SnapshotAnyData;
+            if !is_seen {
                 return None;
             }
             let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, std::ptr::null_mut());

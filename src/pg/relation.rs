@@ -178,9 +178,13 @@ pub fn changes(table: pg_sys::Relation, may_begin: bool) -> Option<i64> {
         if !pg_sys::pgstat_track_counts {
             return None;
         }
+        if may_begin && (*table).pgstat_info.is_null() && (*table).pgstat_enabled {
+            // Else there would be none at the end of a statement that finds no row by an index.
+            pg_sys::pgstat_assoc_relation(table);
+        }
         let counters = (*table).pgstat_info;
         if counters.is_null() {
-            // Nothing has been counted yet; at a statement's end, something may have been and have been lost.
+            // Nothing is counted yet; at a statement's end, something may have been and have been lost.
             return may_begin.then_some(0);
         }
         let (mut total, mut level) = (0, (*counters).trans);

@@ -205,6 +205,33 @@ fn race_15_two_that_search_one_source_and_write_others_pass() {
             session.run("COMMIT");
         }
     }
+    // The first search of a session, which finds out what the source is, and one that may be as old as its ttl.
+    owner.run(&format!(
+        "CREATE TABLE parts (id int, embedding {VECTOR}(3)) PARTITION BY RANGE (id); \
+         CREATE TABLE parts_a PARTITION OF parts FOR VALUES FROM (0) TO (100); INSERT INTO parts VALUES (1, '[1,1,1]')"
+    ));
+    for freshness in ["exact", "ttl"] {
+        owner.run(&format!(
+            "SELECT vcache_create_namespace('parts {freshness}', 'parts', 'embedding', id_column => 'id', metric => 'l2', \
+             freshness => '{freshness}')"
+        ));
+        let mut new = sessions(&database, 2);
+        for (session, source) in new.iter_mut().zip(["d", "e"]) {
+            session.run("BEGIN ISOLATION LEVEL SERIALIZABLE");
+            session.run(&format!("SELECT id FROM vcache_search('parts {freshness}', '{QUERY}', 5)"));
+            // As many changes as make an entry in the index of the clocks.
+            owner.run(&format!("DO $$ BEGIN FOR i IN 1..14 LOOP INSERT INTO {source} VALUES (-i, '', 0, '[1,1,1]'); COMMIT; END LOOP; END $$"));
+        }
+        let read = "SELECT count(*) FROM pg_locks WHERE mode = 'SIReadLock' AND relation::regclass::text ~ 'vcache_source_clock'";
+        assert_eq!(owner.number(read), 0, "{freshness}");
+        for (session, source) in new.iter_mut().zip(["d", "e"]) {
+            session.run(&format!("INSERT INTO {source} VALUES (3000, '', 0, '[9,9,9]')"));
+        }
+        for session in &mut new {
+            session.run("COMMIT");
+        }
+        owner.run("DELETE FROM d WHERE id NOT BETWEEN 0 AND 2000; DELETE FROM e WHERE id NOT BETWEEN 0 AND 2000");
+    }
     // Both write what nobody has read.
     for session in &mut all {
         session.run("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT FROM pg_class");

@@ -55,6 +55,21 @@ fn statements_that_change_no_row() {
 }
 
 #[test]
+fn statements_that_find_no_row_by_an_index() {
+    let database = stand().database();
+    let (scene, _) = Scene::new(&database);
+    for statement in [
+        "UPDATE docs SET title = 'x' WHERE id = -1",
+        "DELETE FROM docs WHERE id = -1",
+        "INSERT INTO docs VALUES (1, '', 0, '[9,9,9]') ON CONFLICT DO NOTHING",
+    ] {
+        // PostgreSQL has counted nothing for it yet.
+        let by_index = format!("BEGIN; SET LOCAL enable_seqscan = off; {statement}; COMMIT");
+        assert_fresh(&database, &scene, &mut database.session(), &[&by_index]);
+    }
+}
+
+#[test]
 fn a_statement_without_rows_after_one_with_rows_in_the_same_transaction() {
     let database = stand().database();
     let (scene, mut writer) = Scene::new(&database);
@@ -157,6 +172,27 @@ fn updates_of_columns_that_no_namespace_reads() {
     writer.run("UPDATE docs SET title = 99");
     assert_eq!(reader.value("SELECT DISTINCT payload FROM vcache_search('docs', '[9,9,9]', 5)"), "{\"title\": 99}");
     scene.right(&mut reader);
+}
+
+#[test]
+fn an_update_of_other_columns_that_generated_ones_of_an_heir_are_made_of() {
+    let database = stand().database();
+    let (scene, mut writer) = Scene::made_by(
+        &database,
+        "CREATE TABLE docs (id int PRIMARY KEY, title text, n int, embedding VECTOR); \
+         INSERT INTO docs VALUES (1, '', 0, '[1,1,1]'); \
+         CREATE TABLE heir (title text GENERATED ALWAYS AS ('n is ' || n) STORED, more text GENERATED ALWAYS AS ('n is ' || n) STORED) \
+         INHERITS (docs); \
+         INSERT INTO heir (id, n, embedding) VALUES (2, 0, '[8,8,8]')",
+    );
+    assert_stale(&database, &scene, &mut writer, &["UPDATE docs SET n = 1 WHERE id = 2", "UPDATE heir SET n = 2"]);
+    writer.run("SELECT vcache_drop_namespace('docs')");
+    // A column that only the heir has.
+    writer.run("SELECT vcache_create_namespace('heir', 'heir', 'embedding', id_column => 'id', metric => 'l2', payload_columns => '{more}')");
+    let payload = "SELECT payload FROM vcache_search('heir', '[9,9,9]', 1)";
+    assert_eq!(writer.value(payload), "{\"more\": \"n is 2\"}");
+    writer.run("UPDATE docs SET n = 3 WHERE id = 2");
+    assert_eq!(writer.value(payload), "{\"more\": \"n is 3\"}");
 }
 
 #[test]

@@ -129,6 +129,36 @@ fn race_19_invalidations_in_either_order_and_under_repeatable_read() {
 }
 
 #[test]
+fn the_file_of_the_clocks_is_cut_off_where_a_session_remembers_a_row() {
+    let database = stand().database();
+    let (scene, mut session) = Scene::new(&database);
+    let (mut reader, mut old) = (database.session(), database.session());
+    let pages = "SELECT pg_relation_size('vcache_source_clock') / current_setting('block_size')::int";
+    let writes = |session: &mut Session, count: usize| {
+        for number in 0..count {
+            session.run(&format!("UPDATE docs SET title = 'title {number}' WHERE id = 1"));
+        }
+    };
+    let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class";
+    old.run(hold);
+    writes(&mut session, 300);
+    scene.warm(&mut reader);
+    let before = session.number(pages);
+    old.run("COMMIT");
+    // The row goes to the front of the file, for lack of room where it is.
+    session.run("VACUUM vcache_source_clock");
+    old.run(hold);
+    writes(&mut database.session(), 150);
+    old.run("COMMIT");
+    session.run("VACUUM vcache_source_clock");
+    session.run("VACUUM (TRUNCATE) vcache_source_clock");
+    assert!(session.number(pages) < before, "{before} pages before");
+    scene.warm(&mut reader);
+    writes(&mut session, 1);
+    scene.stale(&mut reader);
+}
+
+#[test]
 fn race_20_a_snapshot_held_open_during_many_writes() {
     let database = stand().database();
     let (scene, mut reader) = Scene::new(&database);

@@ -93,6 +93,20 @@ fn nothing_stands_in_the_way_of_alter_table() {
 }
 
 #[test]
+fn who_may_write_needs_no_privilege_of_vcache() {
+    let database = stand().database();
+    let mut owner = database.session();
+    owner.run("DROP EXTENSION vcache; ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC; CREATE EXTENSION vcache");
+    let (_, mut session) = Scene::new(&database);
+    let writer = database.role("writer", "");
+    session.run(&format!("GRANT INSERT, UPDATE, DELETE, SELECT ON notes TO {writer}"));
+    let mut writer = database.session_as(&writer);
+    writer.run(
+        "INSERT INTO notes (id, tenant) VALUES (100, 'ann'); UPDATE notes SET n = 1; DELETE FROM notes WHERE id = 100",
+    );
+}
+
+#[test]
 fn the_condition_may_be_asked_by_anybody() {
     let database = stand().database();
     let (mut scene, mut session) = Scene::new(&database);
