@@ -17,7 +17,7 @@ impl<'a> Region<'a> {
     /// The memory of `bytes` bytes at `start`; `None` if `start` is not a multiple of 8. What is in it does not matter.
     ///
     /// # Safety
-    /// The memory is readable and writable throughout `'a`, and whoever uses it meanwhile does so through a `Region`.
+    /// The memory is initialised, readable and writable throughout `'a`, and whoever uses it meanwhile does so through a `Region`.
     pub unsafe fn new(start: NonNull<u8>, bytes: usize) -> Option<Self> {
         let start = start.cast::<AtomicU64>();
         if !start.is_aligned() || bytes > isize::MAX as usize {
