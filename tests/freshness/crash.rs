@@ -75,6 +75,7 @@ fn race_25_commits_that_a_crash_has_lost() {
             write(&mut session, id, "new");
             scene.stale(&mut session);
             for (_, entry) in &lost {
+                database.flush();
                 stand.redis.set(&key, entry);
                 scene.stale(&mut session);
             }
