@@ -303,6 +303,7 @@ fn defaults_are_as_documented() {
     let expected = [
         ["vcache.enabled", "on", "user"],
         ["vcache.fetch_k", "20", "user"],
+        ["vcache.flight_wait", "1s", "user"],
         ["vcache.key_prefix", "vcache", "sighup"],
         ["vcache.max_entry_size", "256kB", "sighup"],
         ["vcache.max_top_k", "1000", "superuser"],
@@ -314,6 +315,7 @@ fn defaults_are_as_documented() {
         ["vcache.redis_tls_cert_file", "", "sighup"],
         ["vcache.redis_tls_key_file", "", "sighup"],
         ["vcache.redis_url", "redis://127.0.0.1:6379/0", "sighup"],
+        ["vcache.shared_memory_size", "64MB", "postmaster"],
         ["vcache.stats_max", "1000", "postmaster"],
         ["vcache.track_timing", "on", "superuser"],
         ["vcache.ttl", "5min", "user"],

@@ -55,7 +55,7 @@ fn both_engines_serve_databases_of_one_server_and_agree() {
             }
         }
         for session in [&mut ours, &mut other] {
-            let counted = "SELECT redis_hits::text || misses FROM vcache_stats WHERE namespace = ";
+            let counted = "SELECT shared_hits::text || misses FROM vcache_stats WHERE namespace = ";
             assert_eq!(session.value(&format!("{counted} '{}'", metric.name())), "12");
         }
     }

@@ -90,7 +90,8 @@ pub fn crashes(stage: &mut Stage, time: Duration) -> (Figures, Result<(), String
 /// Promotes standby after standby, each cut off from its primary before the primary's last commits.
 fn promotions(stage: &mut Stage, time: Duration) -> (Figures, Result<(), String>) {
     let redis = Redis::start();
-    let setup = Stand::setup(&redis.url()).set("max_prepared_transactions", "20").set("deadlock_timeout", "50ms");
+    let setup = Stand::setup(&redis.url()).set("vcache.shared_memory_size", crate::SHARED_MEMORY);
+    let setup = setup.set("max_prepared_transactions", "20").set("deadlock_timeout", "50ms");
     let mut primary = setup.set("max_standby_streaming_delay", "300ms").start();
     let name = {
         let database = primary.database();

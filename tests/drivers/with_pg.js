@@ -28,7 +28,7 @@ async function plain(vector, topK) {
 // Asserts what the searches inside are counted as: hits, misses, bypasses.
 async function counts(expected, inside) {
     const counted = async () => {
-        const { rows } = await pool.query('SELECT redis_hits::int AS hits, misses::int, bypasses::int FROM vcache_stats_total');
+        const { rows } = await pool.query('SELECT (shared_hits + redis_hits)::int AS hits, misses::int, bypasses::int FROM vcache_stats_total');
         return rows[0];
     };
     const before = await counted();

@@ -32,7 +32,7 @@ class Witness:
         return self.connection.execute(query, {"v": str(list(vector)), "k": top_k}).fetchall()
 
     def counted(self):
-        query = "SELECT redis_hits, misses, bypasses FROM vcache_stats_total"
+        query = "SELECT shared_hits + redis_hits, misses, bypasses FROM vcache_stats_total"
         return self.connection.execute(query).fetchone()
 
     @contextmanager

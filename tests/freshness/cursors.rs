@@ -24,7 +24,7 @@ fn a_cursor_answers_for_the_snapshot_that_it_was_opened_with() {
     let (scene, mut session) = Scene::new(&database);
     let mut other = database.session();
     for warm in [true, false] {
-        stand.redis.flush();
+        database.flush();
         if warm {
             scene.warm(&mut session);
         }
@@ -51,7 +51,7 @@ fn a_cursor_that_is_older_than_a_write_of_its_own_transaction() {
     let mut other = database.session();
     for kind in ["CURSOR", "CURSOR WITH HOLD", "SCROLL CURSOR", "INSENSITIVE CURSOR"] {
         for end in ["COMMIT", "ROLLBACK"] {
-            stand.redis.flush();
+            database.flush();
             session.run("BEGIN");
             declare(&scene, &mut session, kind);
             session.run(NEAREST);
@@ -73,7 +73,7 @@ fn a_cursor_with_hold_is_computed_at_commit_and_sees_what_it_saw_when_it_was_ope
     let (scene, mut session) = Scene::new(&database);
     let mut other = database.session();
     for own in [true, false] {
-        stand.redis.flush();
+        database.flush();
         session.run("BEGIN");
         declare(&scene, &mut session, "CURSOR WITH HOLD");
         if own {
@@ -123,11 +123,11 @@ fn data_modifying_ctes_beside_a_search() {
             if warm {
                 scene.warm(&mut session);
             } else {
-                stand.redis.flush();
+                database.flush();
             }
             let before = scene.right(&mut session);
             if !warm {
-                stand.redis.flush();
+                database.flush();
             }
             // All parts of a statement have one snapshot, whatever order they run in.
             for order in [
@@ -145,7 +145,7 @@ fn data_modifying_ctes_beside_a_search() {
                 session.run("ROLLBACK");
                 assert_eq!(scene.right(&mut other), before, "{order}");
                 if !warm {
-                    stand.redis.flush();
+                    database.flush();
                 }
                 session.run("BEGIN");
                 let rows = session.rows(&order);
@@ -243,7 +243,7 @@ fn race_09_the_engine_runs_in_the_statements_snapshot_though_the_transaction_has
     ));
     let pid = late.pid();
     for warm in [true, false] {
-        stand.redis.flush();
+        database.flush();
         if warm {
             scene.warm(&mut other);
         }

@@ -88,7 +88,8 @@ fn race_03_what_such_a_reader_finds_is_not_for_a_standby_that_lags_behind() {
         scene.right(&mut old);
         there.right(&mut behind);
         // Where nothing stands, the standby stores; and the reader of the old snapshot finds that.
-        stand.redis.flush();
+        database.flush();
+        behind.run("SELECT vcache_flush()");
         there.miss(&mut behind);
         there.hit(&mut behind);
         scene.right(&mut old);

@@ -65,7 +65,7 @@ fn race_06_a_cursor_opened_in_a_trigger_of_another_tables_rows() {
          CREATE TRIGGER b BEFORE INSERT ON log FOR EACH STATEMENT EXECUTE FUNCTION look()"
     ));
     for warm in [true, false] {
-        stand.redis.flush();
+        database.flush();
         if warm {
             scene.warm(&mut other);
         }
@@ -139,7 +139,7 @@ fn triggers_of_every_kind_whatever_their_names() {
                 Vec::new()
             };
             if !warm {
-                stand.redis.flush();
+                database.flush();
             }
             for end in ["ROLLBACK", "ROLLBACK TO a; COMMIT"] {
                 session.run("TRUNCATE seen; BEGIN; SAVEPOINT a");
@@ -169,7 +169,7 @@ fn race_07_a_row_trigger_whose_own_update_matches_nothing_and_that_searches_then
         &[("a", "AFTER INSERT ON docs FOR EACH ROW"), ("b", "BEFORE INSERT ON docs FOR EACH ROW")],
     );
     for warm in [true, false] {
-        stand.redis.flush();
+        database.flush();
         if warm {
             scene.warm(&mut other);
         }

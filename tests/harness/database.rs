@@ -15,14 +15,18 @@ pub struct Database<'server> {
 pub struct Stats {
     /// Searches.
     pub lookups: i64,
-    /// Searches answered from Redis.
+    /// Searches answered from a tier.
     pub hits: i64,
+    /// Those answered from shared memory.
+    pub shared_hits: i64,
     /// Searches answered by the engine, to be stored.
     pub misses: i64,
     /// Searches answered by the engine that looked nothing up.
     pub bypasses: i64,
     /// Answers stored.
     pub stores: i64,
+    /// Entries that made room for others in shared memory.
+    pub evictions: i64,
     /// Failures of Redis.
     pub redis_errors: i64,
     /// Deadlines of Redis that passed.
@@ -78,6 +82,11 @@ impl<'server> Database<'server> {
         (value(0), value(1))
     }
 
+    /// Frees all entries, in shared memory and in Redis.
+    pub fn flush(&self) {
+        self.session().run("SELECT vcache_flush()");
+    }
+
     /// Waits until Redis, which is well, is asked again: the breaker takes its time.
     pub fn until_redis_is_used(&self) {
         until("Redis is used", || self.redis().0 != "down");
@@ -86,7 +95,8 @@ impl<'server> Database<'server> {
     /// What vcache has counted for a namespace.
     pub fn stats(&self, namespace: &str) -> Stats {
         let rows = self.session().rows(&format!(
-            "SELECT lookups, redis_hits, misses, bypasses, stores, redis_errors, redis_timeouts, engine_errors \
+            "SELECT lookups, shared_hits + redis_hits, shared_hits, misses, bypasses, stores, evictions, \
+                    redis_errors, redis_timeouts, engine_errors \
              FROM vcache_stats WHERE namespace = {}",
             literal(namespace)
         ));
@@ -98,12 +108,14 @@ impl<'server> Database<'server> {
         Stats {
             lookups: count(0),
             hits: count(1),
-            misses: count(2),
-            bypasses: count(3),
-            stores: count(4),
-            redis_errors: count(5),
-            redis_timeouts: count(6),
-            engine_errors: count(7),
+            shared_hits: count(2),
+            misses: count(3),
+            bypasses: count(4),
+            stores: count(5),
+            evictions: count(6),
+            redis_errors: count(7),
+            redis_timeouts: count(8),
+            engine_errors: count(9),
         }
     }
 

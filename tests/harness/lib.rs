@@ -39,5 +39,5 @@ pub use crate::redis::{Redis, free_port};
 pub use crate::scripted::Scripted;
 pub use crate::sentinels::Watched;
 pub use crate::session::{Failure, Notice, Session, literal};
-pub use crate::stand::Stand;
+pub use crate::stand::{SHARED_MEMORY, Stand};
 pub use crate::wait::{PATIENCE, until};

@@ -182,6 +182,18 @@ impl Postgres {
         self.start();
     }
 
+    /// Ends a backend as the kernel would, and waits until the server has recovered.
+    pub fn kill_backend(&self, pid: i64) {
+        let status = Command::new("kill").args(["-KILL", &pid.to_string()]).status().expect("kill");
+        assert!(status.success());
+        let killed = format!("(PID {pid}) was terminated by signal 9");
+        until("the server has begun to recover", || self.log().contains(&killed));
+        until("the server takes connections", || {
+            // Not by a session of the driver's, which takes a refusal for an error of its own.
+            self.client_program("psql", "postgres", &["-X", "-c", "SELECT 1", "postgres"], "").is_ok()
+        });
+    }
+
     /// Changes a setting in the server's file, for the next reload or start.
     pub fn set(&self, name: &str, value: &str) {
         self.settings.lock().expect("settings").insert(name.to_owned(), value.to_owned());

@@ -161,10 +161,13 @@ impl Session {
 
     /// The rows of a query for ids, distances and payloads.
     pub fn answer(&mut self, sql: &str) -> Vec<Row> {
-        let rows = self.rows(sql);
-        rows.into_iter()
-            .map(|row| Row::from_columns(row).unwrap_or_else(|row| panic!("{sql}\nnot an answer: {row:?}")))
-            .collect()
+        self.try_answer(sql).unwrap_or_else(|failure| panic!("{sql}\n{failure:?}"))
+    }
+
+    /// The same, or how it failed.
+    pub fn try_answer(&mut self, sql: &str) -> Result<Vec<Row>, Failure> {
+        let row = |row| Row::from_columns(row).unwrap_or_else(|row| panic!("{sql}\nnot an answer: {row:?}"));
+        Ok(self.try_rows(sql)?.into_iter().map(row).collect())
     }
 
     /// The process of the server that serves this session.

@@ -89,7 +89,7 @@ fn the_extension_lives_in_the_schema_it_was_created_in() {
         found.push(ids(&rows).join(" "));
     }
     assert!(found.iter().all(|ids| *ids == found[0] && !ids.is_empty()), "{found:?}");
-    let counts = session.rows("SELECT namespace, lookups, redis_hits FROM \"The Cache\".vcache_stats");
+    let counts = session.rows("SELECT namespace, lookups, shared_hits FROM \"The Cache\".vcache_stats");
     assert_eq!(counts, [["docs", "3", "2"].map(|value| Some(value.to_owned()))]);
     let strays = session.rows(
         "SELECT pg_describe_object(classid, objid, 0) FROM pg_depend d WHERE refclassid = 'pg_extension'::regclass \

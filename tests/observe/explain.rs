@@ -1,6 +1,6 @@
 //! vcache_explain: it says what the search with the same arguments then does, and does nothing itself.
 
-use harness::{Database, Session, Source, Stand, VECTOR, brackets, digits17};
+use harness::{Database, Session, Source, Stand, Stop, VECTOR, brackets, digits17};
 
 use crate::stand;
 
@@ -33,7 +33,7 @@ fn it_says_what_the_search_then_does() {
         assert_eq!(session.number(&format!("SELECT {counted} FROM vcache_stats")), 1, "{explained}: {counted}");
     };
     expect(&mut session, search, "miss: there is no entry under this key", "misses_cold");
-    expect(&mut session, search, "hit: redis: an entry for 20 rows answers", "redis_hits");
+    expect(&mut session, search, "hit: shared: an entry for 20 rows answers", "shared_hits");
     expect(
         &mut session,
         "'docs', '[1,2,3]', 21",
@@ -62,6 +62,13 @@ fn it_says_what_the_search_then_does() {
     session.run("ALTER TABLE docs DISABLE ROW LEVEL SECURITY");
 
     session.search_by(search);
+    // What Redis holds, once the server has been restarted and shared memory is empty.
+    stand.server.restart(Stop::Fast);
+    let mut session = database.session();
+    expect(&mut session, search, "hit: redis: an entry for 20 rows answers", "redis_hits");
+    expect(&mut session, search, "hit: shared: an entry for 20 rows answers", "shared_hits");
+    stand.server.restart(Stop::Fast);
+    let mut session = database.session();
     let key = stand.redis.only_key();
     stand.redis.set(&key, b"no entry");
     let expected = "miss: what stands under this key is not an entry";
@@ -73,7 +80,14 @@ fn it_says_what_the_search_then_does() {
     let server = &stand.server;
     server.reload_with("vcache.redis_url", "");
     let mut session = database.session();
-    assert_eq!(explain(&mut session, search), "miss: vcache.redis_url is empty");
+    let other = "'docs', '[3,2,1]', 5";
+    assert_eq!(explain(&mut session, other), "miss: there is no entry under this key");
+    server.set("vcache.shared_memory_size", "0");
+    server.restart(Stop::Fast);
+    assert_eq!(
+        explain(&mut database.session(), other),
+        "miss: there is no tier: vcache.redis_url is empty, and there is no shared memory"
+    );
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn an_outage_costs_the_server_a_few_deadlines_and_not_every_search_one() {
 
 #[test]
 fn searches_alone_find_out_that_redis_is_back() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     assert_searches(&mut session, &source, [1, 2]);
@@ -145,7 +145,7 @@ fn a_statement_timeout_below_the_deadlines_opens_it_too() {
 
 #[test]
 fn a_refusal_to_write_keeps_nobody_from_reading() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     assert_searches(&mut session, &source, 0..5);
@@ -200,7 +200,7 @@ fn a_refusal_to_store_shows_until_something_is_stored() {
 
 #[test]
 fn a_redis_that_answers_and_stores_nothing_is_not_asked_to_store() {
-    let stand = Stand::start_with(|setup| setup.set("vcache.redis_timeout", "200ms"));
+    let stand = Stand::with_redis_alone_with(|setup| setup.set("vcache.redis_timeout", "200ms"));
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     assert_searches(&mut session, &source, 0..5);

@@ -41,7 +41,7 @@ fn searches_go_on_without_a_connection() {
 
 #[test]
 fn who_cannot_ask_does_not_say_that_redis_is_back() {
-    let stand = Stand::start_with(|setup| setup.set("max_files_per_process", "64"));
+    let stand = Stand::with_redis_alone_with(|setup| setup.set("max_files_per_process", "64"));
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     exhaust(&mut session, &database);

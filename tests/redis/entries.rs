@@ -7,7 +7,7 @@ use crate::{assert_searches, prepared};
 
 #[test]
 fn keys_have_the_prefix_and_expire_and_nothing_else_is_touched() {
-    let stand = Stand::start_with(|setup| setup.set("vcache.key_prefix", "app:search"));
+    let stand = Stand::with_redis_alone_with(|setup| setup.set("vcache.key_prefix", "app:search"));
     for key in ["app", "app:other", "vcache:00000000000000000000000000000000", "unrelated"] {
         stand.redis.set(key, b"theirs");
     }
@@ -38,7 +38,7 @@ fn keys_have_the_prefix_and_expire_and_nothing_else_is_touched() {
 
 #[test]
 fn no_key_or_value_tells_the_secret_of_another_namespace() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     // Keys are drawn with the database's secret: the same definitions and vectors in a second database give other
@@ -100,7 +100,7 @@ fn impostors(entry: &[u8], foreign: &[u8], other: &[u8]) -> Vec<(String, Vec<u8>
 
 #[test]
 fn what_is_not_the_entry_is_a_miss_and_is_overwritten() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     assert_searches(&mut session, &source, [2]);
@@ -137,7 +137,7 @@ fn what_is_not_the_entry_is_a_miss_and_is_overwritten() {
 
 #[test]
 fn a_key_that_holds_another_type_of_redis() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     assert_searches(&mut session, &source, [1]);
@@ -158,7 +158,7 @@ fn a_key_that_holds_another_type_of_redis() {
 
 #[test]
 fn an_entry_that_outlived_its_own_time_is_a_miss() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     session.search_by(&format!("'docs', '{}', 10, '1 second'", source.query(1)));

@@ -27,7 +27,7 @@ fn never_started() {
 
 #[test]
 fn without_a_url_redis_is_not_asked_and_nothing_is_an_error() {
-    let server = Postgres::setup().set("vcache.redis_url", "").start();
+    let server = Stand::setup("").start();
     let database = server.database();
     let (mut session, source) = prepared(&database);
     assert_searches(&mut session, &source, [1, 1, 2]);
@@ -42,7 +42,7 @@ fn a_url_that_is_none_keeps_no_server_from_starting() {
     for url in ["http://127.0.0.1:80/", "nonsense", "redis://127.0.0.1:99999/0", "redis://127.0.0.1:6379/x", "rediss:/"]
     {
         // Refused at the start, or taken and no use: never a crash, never a failed search.
-        let server = Postgres::setup().set("vcache.redis_url", "").start();
+        let server = Stand::setup("").start();
         server.set("vcache.redis_url", url);
         server.reload_with("work_mem", "5MB");
         let database = server.database();
@@ -58,7 +58,7 @@ fn a_url_that_is_none_keeps_no_server_from_starting() {
 
 #[test]
 fn stopped_midway_and_started_again() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     let mut other = database.session();
@@ -90,7 +90,7 @@ fn stopped_midway_and_started_again() {
 
 #[test]
 fn restarted_between_two_searches_of_one_session() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     for _ in 0..3 {
@@ -107,7 +107,7 @@ fn restarted_between_two_searches_of_one_session() {
 
 #[test]
 fn a_connection_that_redis_closes_is_made_again() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     assert_searches(&mut session, &source, [1]);
@@ -124,7 +124,7 @@ fn a_connection_that_redis_closes_is_made_again() {
 
 #[test]
 fn a_redis_that_refuses_to_store() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     stand.redis.configure("maxmemory", "1");
@@ -139,7 +139,7 @@ fn a_redis_that_refuses_to_store() {
 
 #[test]
 fn another_url_after_a_reload() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let second = Redis::start();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
@@ -157,7 +157,7 @@ fn another_url_after_a_reload() {
 
 #[test]
 fn searches_go_on_while_redis_comes_and_goes() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (_, source) = prepared(&database);
     let done = std::sync::atomic::AtomicBool::new(false);

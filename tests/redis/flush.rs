@@ -12,7 +12,7 @@ use crate::{assert_searches, prepared, waits};
 fn it_frees_the_entries_and_touches_no_other_key() {
     // What means something in a pattern, and a prefix of the others.
     for prefix in ["vcache", "app*", "a?b", "[ab]", "a\\b", "x^y-z", ""] {
-        let stand = Stand::start_with(|setup| setup.set("vcache.key_prefix", prefix));
+        let stand = Stand::with_redis_alone_with(|setup| setup.set("vcache.key_prefix", prefix));
         let digits = "0123456789abcdef0123456789abcdef";
         let mut others = vec![
             format!("{prefix}x:{digits}"),
@@ -51,7 +51,7 @@ fn it_frees_the_entries_and_touches_no_other_key() {
 
 #[test]
 fn it_frees_many_in_bounded_steps() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let mut pipe = redis::pipe();
     for number in 0..20_000 {
         pipe.set(format!("vcache:{number:032x}"), "x").ignore();
@@ -140,7 +140,7 @@ fn it_is_not_for_everyone_and_says_what_is_wrong() {
 
 #[test]
 fn a_cancel_acts_and_a_transaction_takes_nothing_back() {
-    let stand = Stand::start_with(|setup| setup.set("vcache.redis_timeout", "60s"));
+    let stand = Stand::with_redis_alone_with(|setup| setup.set("vcache.redis_timeout", "60s"));
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     assert_searches(&mut session, &source, 0..5);
@@ -164,7 +164,7 @@ fn a_cancel_acts_and_a_transaction_takes_nothing_back() {
 
 #[test]
 fn values_of_other_types_under_an_entrys_name_are_freed_with_the_rest() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let mut connection = stand.redis.connection(0);
     let _: () = connection.rpush(format!("vcache:{:032x}", 1), "x").expect("RPUSH");

@@ -9,7 +9,9 @@ use crate::{assert_searches, prepared, waits};
 
 /// A server whose searches give up on Redis soon, or only after a minute.
 fn stand(timeout: &str) -> Stand {
-    Stand::start_with(|setup| setup.set("vcache.redis_timeout", timeout).set("vcache.redis_connect_timeout", timeout))
+    Stand::with_redis_alone_with(|setup| {
+        setup.set("vcache.redis_timeout", timeout).set("vcache.redis_connect_timeout", timeout)
+    })
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn clients(redis: &Redis) -> Vec<String> {
 
 #[test]
 fn a_connection_that_lay_idle_too_long_is_made_anew() {
-    let stand = Stand::start_with(|setup| setup.set("vcache.redis_idle_timeout", "1s"));
+    let stand = Stand::with_redis_alone_with(|setup| setup.set("vcache.redis_idle_timeout", "1s"));
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     assert_searches(&mut session, &source, [1]);
@@ -107,7 +107,7 @@ fn an_address_from_which_nothing_comes_does_not_hide_the_next() {
 
 #[test]
 fn a_session_that_is_told_to_do_without_redis_closes_its_connection() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     assert_searches(&mut session, &source, [1, 1]);

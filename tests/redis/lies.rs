@@ -199,7 +199,7 @@ fn many_sessions_while_faults_come_and_go() {
 
 #[test]
 fn a_redis_that_is_full_and_evicts() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let used: String = redis::cmd("INFO").arg("memory").query(&mut stand.redis.connection(0)).expect("INFO");
     let used = used.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("used_memory");
     let room = used.trim().parse::<u64>().expect("a number") + 200_000;

@@ -6,7 +6,7 @@ use crate::{assert_searches, prepared};
 
 #[test]
 fn two_databases_and_two_servers_never_meet_each_others_entries() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     // The servers' data directories are copies of one: even the identifier of the cluster is the same.
     let twin = Stand::setup(&stand.redis.url()).start();
     let databases = [stand.database(), stand.database(), twin.database(), twin.database()];
@@ -44,7 +44,7 @@ fn two_databases_and_two_servers_never_meet_each_others_entries() {
 
 #[test]
 fn a_standby_shares_entries_with_its_primary() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     assert_searches(&mut session, &source, 0..5);
@@ -78,7 +78,7 @@ fn a_standby_shares_entries_with_its_primary() {
 
 #[test]
 fn a_clone_with_a_prefix_of_its_own_shares_nothing() {
-    let stand = Stand::start();
+    let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
     assert_searches(&mut session, &source, 0..5);

@@ -23,7 +23,7 @@ fn the_calls_ttl_goes_before_the_namespaces_and_that_before_the_settings() {
     source.register(&mut session, "plain", "");
     source.register(&mut session, "own", "ttl => '2 hours'");
     let mut lives = |setting: &str, call: &str| {
-        stand.redis.flush();
+        database.flush();
         session.run(setting);
         session.search_by(call);
         lifetime(&stand.redis)
@@ -45,7 +45,7 @@ fn an_altered_ttl_holds_for_what_is_stored_next() {
     session.run(r#"SELECT vcache_alter_namespace('docs', '{"ttl": "10 hours"}')"#);
     session.search("docs", "[1,2,3]", 5);
     assert!(just_set(36_000).contains(&lifetime(&stand.redis)));
-    stand.redis.flush();
+    database.flush();
     session.run(r#"SELECT vcache_alter_namespace('docs', '{"ttl": null}')"#);
     session.search("docs", "[1,2,3]", 5);
     assert!(just_set(300).contains(&lifetime(&stand.redis)));
@@ -120,6 +120,6 @@ fn a_hit_may_be_as_old_as_its_ttl() {
     database.session().run("DELETE FROM docs");
     assert_eq!(session.search("docs", "[1,2,3]", 5), old);
     assert!(session.search_by("'docs', '[1,2,3]', 5, ttl => '0'").is_empty());
-    stand.redis.flush();
+    database.flush();
     assert!(session.search("docs", "[1,2,3]", 5).is_empty());
 }

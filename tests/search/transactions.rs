@@ -222,7 +222,7 @@ fn an_older_snapshot_does_not_overwrite_a_newer_answer() {
         assert_eq!((stand.redis.get(&stand.redis.only_key()), stand.redis.calls("set")), (entry, sets + 1), "{level}");
         assert_eq!(other.search("docs", "[9,9,9]", 10)[0].id, "1000");
         other.run("DELETE FROM docs WHERE id = 1000; SELECT vcache_invalidate()");
-        stand.redis.flush();
+        database.flush();
     }
     // Where nothing stands, the older answer is better than none.
     session.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
