@@ -43,11 +43,11 @@ def replay(source: Source, stream: Stream, redis_path: str, seed: int) -> dict:
     engine, vcache = Engine(source.connection, source.kind), Vcache(source.connection)
     by_hand = ByHand(engine, redis_path)
     store = redis.Redis(unix_socket_path=redis_path)
+    source.connection.execute("SELECT vcache_flush(), vcache_stats_reset()")
     store.flushall()
-    source.connection.execute("SELECT vcache_stats_reset()")
     for search in (engine.search, vcache.search, by_hand.search):
         search(queries(source.dimensions, 1, seed + 1)[0])
-    source.connection.execute("SELECT vcache_stats_reset()")
+    source.connection.execute("SELECT vcache_flush(), vcache_stats_reset()")
     store.flushall()
     by_hand.hits = by_hand.lookups = 0
 

@@ -4,6 +4,7 @@ import report_caches
 import report_exact
 import report_hits
 import report_outage
+import report_shared
 
 # By the names of the parts in latest.json.
 PARTS = {
@@ -11,6 +12,7 @@ PARTS = {
     "hits": ("Hits", report_hits),
     "outage": ("What Redis' failures cost", report_outage),
     "exact": ("What exact freshness costs", report_exact),
+    "shared": ("Hits from shared memory", report_shared),
 }
 
 

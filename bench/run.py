@@ -16,6 +16,7 @@ import hits
 import outage
 import picture
 import report
+import shared
 from measure import misses, replay
 from sources import INDEXED_ROWS, SCAN_SECONDS, Source
 from streams import streams
@@ -41,8 +42,8 @@ def main() -> None:
     # What is not measured now stays as it was.
     kept = {} if arguments.quick or not LATEST.exists() else json.loads(LATEST.read_text())
     results = {part: kept[part] for part in report.PARTS if part in kept}
-    for part, measure in (("caches", caches), ("hits", hit), ("outage", outages), ("exact", freshness)):
-        if part in arguments.only:
+    for part, measure in PARTS.items():
+        if part in arguments.only and (part in WITH_TIER_1) == (arguments.shared_memory != "0"):
             results[part] = {"machine": machine(arguments), **measure(arguments, say)}
             write(arguments, results, say)
 
@@ -104,6 +105,15 @@ def freshness(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict
         return exact.measure(arguments.programs, lambda: connect(arguments, source.key), connect(arguments, "postgres"), arguments.quick, say)
 
 
+def tier_1(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict:
+    """Hits from shared memory."""
+
+    def source(name: str, title: str, kind: str) -> AbstractContextManager[Source]:
+        return made(arguments, f"shared_{name}", title, kind, kind, shared.DIMENSIONS, True, (0, 500 if arguments.quick else INDEXED_ROWS))
+
+    return shared.measure(arguments, source, say)
+
+
 def small(arguments: argparse.Namespace, part: str, dimensions: int) -> AbstractContextManager[Source]:
     """A table for hits, and for some misses."""
     return made(arguments, f"{part}_{dimensions}", part, "vector", "vector", dimensions, True, (0, 1_000 if arguments.quick else 5_000))
@@ -121,6 +131,10 @@ def made(arguments: argparse.Namespace, name: str, title: str, engine: str, kind
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+PARTS = {"caches": caches, "hits": hit, "outage": outages, "exact": freshness, "shared": tier_1}
+WITH_TIER_1 = ["caches", "shared"]
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", required=True, help="the directory of PostgreSQL's socket")
@@ -128,6 +142,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--redis", required=True, help="Redis' socket")
     parser.add_argument("--hit", required=True, help="the program of bench/hit")
     parser.add_argument("--programs", required=True, help="the directory of PostgreSQL's programs")
+    parser.add_argument("--shared-memory", required=True, help="what the server has of it for entries; 0: the parts about Redis are measured")
     parser.add_argument("--commit", default="unknown", help="what is measured")
     parser.add_argument("--only", nargs="+", choices=report.PARTS, default=list(report.PARTS), help="these parts; of the others the results stay")
     parser.add_argument("--quick", action="store_true", help="small tables and streams, only printed: to see that it runs")

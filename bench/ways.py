@@ -67,7 +67,7 @@ class Vcache:
 
     def counts(self) -> tuple[int, int]:
         """Hits and lookups since the last reset."""
-        return self._connection.execute("SELECT coalesce(sum(redis_hits), 0)::int, coalesce(sum(lookups), 0)::int FROM vcache_stats").fetchone()
+        return self._connection.execute("SELECT coalesce(sum(shared_hits + redis_hits), 0)::int, coalesce(sum(lookups), 0)::int FROM vcache_stats").fetchone()
 
 
 class ByHand:

@@ -12,11 +12,11 @@ scripts/drivers.sh
 cargo build --release --quiet -p vcache-hit
 
 take_turns bench
-dir=$(as_server mktemp -d "$(open_tmp)/vcache-bench.XXXXXX")
 tree=$(mktemp -d "$(open_tmp)/vcache-bench-pg.XXXXXX")
 home=$tree$pg_home
+dir=
 undo() {
-    stop_servers "$dir" "$home"
+    [[ -z $dir ]] || stop_servers "$dir" "$home"
     rm -rf "$tree"
 }
 trap undo EXIT
@@ -26,22 +26,28 @@ scripts/prefix.sh "$tree"
 # Client and servers on one processor: they take turns anyway, and in a virtual machine to wake one on another processor costs more than
 # all of a hit's work.
 taskset --pid --cpu-list 0 $$ >/dev/null
-say "starting PostgreSQL and Redis"
-start_servers "$dir" 28816 "$home" "shared_buffers = 2GB
+read -ra args <<<"${ARGS:-}"
+# What is measured of Redis is measured without tier 1, which would answer in its place.
+for memory in 0 512MB; do
+    say "starting PostgreSQL and Redis, with $memory of shared memory for entries"
+    dir=$(as_server mktemp -d "$(open_tmp)/vcache-bench.XXXXXX")
+    start_servers "$dir" 28816 "$home" "shared_buffers = 2GB
+vcache.shared_memory_size = $memory
 maintenance_work_mem = 1GB
 max_parallel_workers_per_gather = 0 # one core for each search: the others are others'
 autovacuum = off
 max_connections = 600"
-# The client runs as the caller, and the directory is the servers' alone.
-as_server chmod 755 "$dir"
-as_server chmod 777 "$dir/redis.sock"
-
-read -ra args <<<"${ARGS:-}"
-say "measuring"
-"$target/drivers/python/bin/python" bench/run.py --host "$dir" --port 28816 --redis "$dir/redis.sock" --hit "$target/release/vcache-hit" \
-    --programs "$home/bin" \
-    --commit "$(git describe --always --dirty 2>/dev/null || echo unknown)" "${args[@]}" || {
-    show_logs "$dir"
-    exit 1
-}
+    # The client runs as the caller, and the directory is the servers' alone.
+    as_server chmod 755 "$dir"
+    as_server chmod 777 "$dir/redis.sock"
+    say "measuring"
+    "$target/drivers/python/bin/python" bench/run.py --host "$dir" --port 28816 --redis "$dir/redis.sock" --hit "$target/release/vcache-hit" \
+        --programs "$home/bin" --shared-memory "$memory" \
+        --commit "$(git describe --always --dirty 2>/dev/null || echo unknown)" "${args[@]}" || {
+        show_logs "$dir"
+        exit 1
+    }
+    stop_servers "$dir" "$home"
+    dir=
+done
 say "measured"

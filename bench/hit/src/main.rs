@@ -2,6 +2,7 @@
 //!
 //! `vcache-hit HOST PORT DATABASE DIMENSIONS floor REDIS-SOCKET COUNT`,
 //! `… ways COUNT NAME=URL…` or `… sessions REDIS-SOCKET SESSIONS SECONDS`: the namespace `docs` of the database is asked.
+//! `… shared TYPE COUNT`, `… misses TYPE COUNT`, `… scaling TYPE ROUNDS SECONDS`: the namespace `shared`.
 
 mod floor;
 mod sessions;
@@ -48,6 +49,7 @@ fn main() -> Result<()> {
         ["floor", redis, count] => floor::measure(&target, redis, count.parse()?)?,
         ["ways", count, ways @ ..] => ways::measure(&target, count.parse()?, ways)?,
         ["shared", kind, count] => shared::measure(&target, kind, count.parse()?)?,
+        ["misses", kind, count] => shared::misses(&target, kind, count.parse()?)?,
         ["scaling", kind, rounds, seconds] => shared::scaling(&target, kind, rounds.parse()?, seconds.parse()?)?,
         ["sessions", redis, sessions, seconds] => {
             sessions::measure(&target, redis, sessions.parse()?, seconds.parse()?)?

@@ -146,6 +146,30 @@ fn fill_table(ways: &mut Ways, vectors: &[Binary]) -> Result<()> {
     Ok(())
 }
 
+/// A miss, which stores in both tiers, over the plain query: vectors that nobody has asked for, in turn.
+pub fn misses(target: &Target, kind: &str, count: usize) -> Result<Value> {
+    let mut ways = Ways::new(target, kind)?;
+    let mut times: [Vec<f64>; 2] = Default::default();
+    for round in 0..count + count / 10 {
+        // Far from those of the other measurements.
+        let element = |i: usize| ((i * 7919 + round * 15_485_863 + 7) % 99_991) as f32 / 99_991.0 - 0.5;
+        let text =
+            format!("[{}]", (0..target.dimensions).map(|i| element(i).to_string()).collect::<Vec<_>>().join(","));
+        let vector = binary(&mut ways.client, kind, &text)?;
+        let asked = [&ways.engine, &ways.hit];
+        for i in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
+            let start = Instant::now();
+            ways.client.query(asked[i], &[&vector])?;
+            let took = start.elapsed().as_secs_f64() * 1e6;
+            if round >= count / 10 {
+                times[i].push(took);
+            }
+        }
+    }
+    let [engine, miss] = times.map(|mut times| percentile(&mut times, 0.5));
+    Ok(json!({ "engine_p50_us": engine, "miss_p50_us": miss, "miss_vs_engine": miss / engine }))
+}
+
 /// Throughput of eight clients over that of one, for hits and for the SELECT of a constant row, in turn.
 pub fn scaling(target: &Target, kind: &str, rounds: usize, seconds: f64) -> Result<Value> {
     let mut clients = (0..CLIENTS).map(|_| Ways::new(target, kind)).collect::<Result<Vec<_>>>()?;
