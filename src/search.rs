@@ -7,6 +7,9 @@
 //! the entry was computed at: its clock (clock.rs) in the caller's snapshot, and its shape (source.rs). A transaction that has
 //! written to the source has it to itself (mark.rs).
 //!
+//! An answer is stored in the place of the entry that stands, unless that may be newer: in a transaction of one snapshot, and on a standby
+//! that has replayed nothing later than it, an entry stays where it is.
+//!
 //! With freshness 'ttl' the version is what vcache_invalidate makes it, and a transaction that has written anything at all asks
 //! the engine.
 
@@ -168,17 +171,19 @@ impl Query<'_> {
             let expires_at = computed_at.saturating_add(self.ttl);
             let version = place.version;
             let header = Header { key: place.key, namespace: self.name, computed_at, expires_at, asked: k, version };
-            store(&header, &answer, self.top_k, &place.secret, self.counters);
+            let existing = if time::may_replace(looked.standing) { Existing::Replace } else { Existing::Keep };
+            store(&header, &answer, self.top_k, &place.secret, existing, self.counters);
         }
         Ok((rows, Outcome::Miss(miss)))
     }
 
     /// Asks the tiers, in their order. It counts nothing.
     pub fn look_up(&self, place: &Place) -> Looked {
-        let miss = |miss, failure| Looked { found: Err(miss), failure };
+        let miss = |miss, failure| Looked { found: Err(miss), standing: None, failure };
         match redis::get(place.key, settings::max_entry_size()) {
             Lookup::Found(bytes) => match self.read(&bytes, place) {
-                Ok(found) => Looked { found, failure: None },
+                Ok(Ok(hit)) => Looked { found: Ok(hit), standing: None, failure: None },
+                Ok(Err((miss, computed_at))) => Looked { found: Err(miss), standing: Some(computed_at), failure: None },
                 Err(_) => miss(Miss::Cold, Some(Failure::Broken)),
             },
             Lookup::Unusable => miss(Miss::Cold, Some(Failure::Broken)),
@@ -188,24 +193,24 @@ impl Query<'_> {
         }
     }
 
-    /// The rows of an entry that answers, or why it does not.
-    fn read(&self, bytes: &[u8], place: &Place) -> Result<Result<Hit, Miss>, Damage> {
+    /// The rows of an entry that answers, or why it does not and what time it is from.
+    fn read(&self, bytes: &[u8], place: &Place) -> Result<Result<Hit, (Miss, i64)>, Damage> {
         let entry = Entry::decode(bytes, &place.secret)?;
         let Header { key, namespace, computed_at, expires_at, asked, version } = entry.header;
         if key != place.key || namespace != self.name {
             return Err(Damage::Malformed);
         }
         if version != place.version {
-            return Ok(Err(Miss::Stale));
+            return Ok(Err((Miss::Stale, computed_at)));
         }
         let now = time::now();
         // By a clock that runs ahead of this one, an entry may come from the future: how far says how wrong its age may be.
         let age = now.saturating_sub(computed_at).saturating_abs();
         if now >= expires_at || age > self.ttl {
-            return Ok(Err(Miss::Expired));
+            return Ok(Err((Miss::Expired, computed_at)));
         }
         if asked < self.top_k {
-            return Ok(Err(Miss::Short));
+            return Ok(Err((Miss::Short, computed_at)));
         }
         let mut rows = Rows::default();
         for row in entry.rows(self.top_k as usize) {
@@ -266,6 +271,8 @@ enum Snapshot {
 /// What the tiers said.
 pub struct Looked {
     pub found: Result<Hit, Miss>,
+    /// The time that an entry is from which was found and does not answer.
+    standing: Option<i64>,
     /// What went wrong with one of them.
     pub failure: Option<Failure>,
 }
@@ -281,7 +288,7 @@ pub struct Hit {
 
 /// Stores an answer where the next search looks: all of it, or the first `top_k` rows if all of it is too large. It never fails the
 /// search.
-fn store(header: &Header<'_>, answer: &Answer, top_k: u32, secret: &Secret, counters: Counters) {
+fn store(header: &Header<'_>, answer: &Answer, top_k: u32, secret: &Secret, existing: Existing, counters: Counters) {
     let left = header.expires_at.saturating_sub(time::now()) as f64 * (1.0 - JITTER * random::fraction());
     let milliseconds = (left / 1000.0) as u64;
     if milliseconds == 0 {
@@ -292,8 +299,6 @@ fn store(header: &Header<'_>, answer: &Answer, top_k: u32, secret: &Secret, coun
     let Some(bytes) = codec::encode(header, answer, secret, most).or_else(fewer) else {
         return;
     };
-    // An older snapshot, or a standby that lags behind, must not take the place of a newer answer.
-    let existing = if time::is_current_reader() { Existing::Replace } else { Existing::Keep };
     match redis::put(header.key, &bytes, milliseconds, existing) {
         Store::Stored => counters.count(Counter::Stores),
         Store::Kept | Store::Off | Store::LeftAlone => {}
