@@ -39,11 +39,16 @@ SELECT pg_catalog.pg_extension_config_dump(
 
 -- The database's secret, which seeds the hash of every key: 192 random bytes, drawn anew by every CREATE EXTENSION and carried by no dump, so
 -- that a restored or re-created extension meets none of its old entries. A materialized view is never published: a subscriber of ALL TABLES
--- hears nothing of it.
+-- hears nothing of it. It must not be refreshed, which its query refuses.
+CREATE FUNCTION @extschema@.vcache_secret_is_drawn() RETURNS boolean
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'vcache_secret_is_drawn';
+
 CREATE MATERIALIZED VIEW @extschema@.vcache_secret AS
 SELECT pg_catalog.decode(
     pg_catalog.string_agg(pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''), ''), 'hex') AS secret
-FROM pg_catalog.generate_series(1, 12);
+FROM pg_catalog.generate_series(1, 12)
+WHERE @extschema@.vcache_secret_is_drawn();
 
 -- The clocks: see src/clock.rs. Written by the triggers without the executor, and never published, as above. It must not be refreshed,
 -- which its query refuses.

@@ -16,11 +16,16 @@ DROP TABLE @extschema@.vcache_secret;
 
 -- The database's secret, which seeds the hash of every key: 192 random bytes, drawn anew by every CREATE EXTENSION and carried by no dump, so
 -- that a restored or re-created extension meets none of its old entries. A materialized view is never published: a subscriber of ALL TABLES
--- hears nothing of it.
+-- hears nothing of it. It must not be refreshed, which its query refuses.
+CREATE FUNCTION @extschema@.vcache_secret_is_drawn() RETURNS boolean
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'vcache_secret_is_drawn';
+
 CREATE MATERIALIZED VIEW @extschema@.vcache_secret AS
 SELECT pg_catalog.decode(
     pg_catalog.string_agg(pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''), ''), 'hex') AS secret
-FROM pg_catalog.generate_series(1, 12);
+FROM pg_catalog.generate_series(1, 12)
+WHERE @extschema@.vcache_secret_is_drawn();
 
 REVOKE ALL ON @extschema@.vcache_secret FROM PUBLIC;
 

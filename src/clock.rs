@@ -16,7 +16,7 @@ use crate::pg::clock_table::{ClockTable, Place, Row, Seen};
 use crate::pg::shmem::{self, Region};
 use crate::pg::transaction::{self, PerPart};
 use crate::pg::{catalog, lock, random, time};
-use pgrx::pg_sys::Oid;
+use pgrx::pg_sys::{InvalidOid, Oid};
 use std::cell::Cell;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -77,6 +77,11 @@ impl Scope {
 
 fn table(schema: Oid) -> Oid {
     catalog::relation_in(schema, c"vcache_source_clock")
+}
+
+/// Whether the extension's objects are new enough to have clocks.
+pub fn is_there(schema: Oid) -> bool {
+    table(schema) != InvalidOid
 }
 
 thread_local! {

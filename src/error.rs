@@ -97,6 +97,18 @@ pub enum Error {
     /// A trigger's function was called by something else.
     NotATrigger,
     ClockIsNotRefreshed,
+    SecretIsNotRefreshed,
+    /// A trigger of somebody else's has the name of one of vcache's.
+    TriggerExists {
+        trigger: String,
+        table: String,
+    },
+    /// A table of the source's family is another role's.
+    NotOwnerOfRelative {
+        relative: String,
+        source: String,
+        is_descendant: bool,
+    },
     /// Another transaction has changed a registration since this one's snapshot.
     Concurrently,
     /// The library is newer than the extension's objects.
@@ -332,6 +344,29 @@ impl Error {
                 "the clocks of vcache cannot be refreshed".into(),
                 "They are kept by the triggers on the sources.",
             ),
+            Self::SecretIsNotRefreshed => hint(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the secret of vcache cannot be refreshed".into(),
+                "CREATE EXTENSION has drawn it once; vcache_invalidate() forgets what is cached.",
+            ),
+            Self::TriggerExists { trigger, table } => (
+                Code::ERRCODE_DUPLICATE_OBJECT,
+                format!("trigger \"{trigger}\" for table \"{table}\" already exists"),
+                Some("It is not vcache's, which needs one of that name.".into()),
+                Some(format!("Rename it: ALTER TRIGGER {trigger} ON {table} RENAME TO ….")),
+            ),
+            Self::NotOwnerOfRelative { relative, source, is_descendant } => {
+                let (child, parent) = if is_descendant { (&relative, &source) } else { (&source, &relative) };
+                let other = if is_descendant { "" } else { ", or a table that inherits from it," };
+                (
+                    Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                    format!("must be owner of table {relative}"),
+                    Some(format!(
+                        "Table \"{child}\"{other} inherits from \"{parent}\": with freshness 'exact', vcache's triggers stand on both."
+                    )),
+                    Some("A superuser may register it; freshness 'ttl' needs no triggers.".into()),
+                )
+            }
             Self::Concurrently => hint(
                 Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
                 "could not serialize access due to concurrent update".into(),

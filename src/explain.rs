@@ -62,15 +62,9 @@ fn row(call: &Call) -> Result<[Value; 7], Error> {
 
 /// What there is to know of a source whose entries grow old before they are used.
 fn how_often(query: &Query<'_>) -> String {
-    let rate = sources::rate(query.schema, &query.scopes());
-    if rate < 1.0 {
-        return String::new();
-    }
     let what = if query.definition.divider.is_some() { "tenant" } else { "source" };
-    format!(
-        "; the {what} changes {rate:.1} times a minute: entries live {:.1} s on average; consider freshness 'ttl'",
-        60.0 / rate
-    )
+    sources::advice(sources::rate(query.schema, &query.scopes()), query.ttl)
+        .map_or_else(String::new, |advice| format!("; the {what} {advice}"))
 }
 
 fn text(text: &str) -> Value {

@@ -6,8 +6,7 @@ use crate::namespace::Definition;
 use crate::outcome::Bypass;
 use crate::pg::{invalidation, time, transaction};
 use crate::source::{self, Source, Unguarded};
-use pgrx::pg_sys::{Datum, Oid, panic::ErrorReport};
-use pgrx::{PgLogLevel, PgSqlErrorCode};
+use pgrx::pg_sys::{Datum, Oid};
 use std::cell::Cell;
 use vcache_core::codec::Version;
 use vcache_core::digest::digest;
@@ -99,10 +98,6 @@ fn warn(why: &Unguarded, namespace: &str) {
         static TOLD: Cell<bool> = const { Cell::new(false) };
     }
     if !TOLD.replace(true) {
-        let message = format!("vcache does not answer namespace \"{namespace}\" from the cache");
-        ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, "vcache")
-            .set_detail(why.to_string())
-            .set_hint("vcache_alter_namespace(namespace, '{}') puts the triggers right; freshness 'ttl' needs none.")
-            .report(PgLogLevel::WARNING);
+        why.warn(namespace);
     }
 }

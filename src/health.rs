@@ -3,7 +3,9 @@
 
 use crate::clock::Scope;
 use crate::engine;
-use crate::pg::function::{Call, sql_function};
+use crate::namespace::Registry;
+use crate::pg::function::{Call, Interval, sql_function};
+use crate::pg::scan::View;
 use crate::pg::{access, catalog, result, varlena};
 use crate::settings;
 use crate::source::{self, Watched};
@@ -71,28 +73,33 @@ fn engine() -> (&'static str, String) {
 }
 
 fn triggers(schema: Oid) -> (&'static str, String) {
-    // More often, and hardly an entry lives to be used.
-    const OFTEN: f64 = 30.0;
-    let (mut wrong, mut often) = (Vec::new(), Vec::new());
+    let (mut wrong, mut cures, mut often) = (Vec::new(), Vec::new(), Vec::new());
     let watched = sources::watched(schema);
     for &Watched { source, is_divided, .. } in &watched {
         let name = || catalog::qualified(source);
-        wrong.extend(source::of(source, schema).unguarded_for(is_divided).map(|why| format!("{}: {why}", name())));
-        let rate = sources::rate(schema, &[Scope::Source(source), Scope::Tenants(source)]);
-        if rate >= OFTEN {
-            let life = 60.0 / rate;
-            often.push(format!(
-                "{} changes {rate:.0} times a minute; entries live {life:.1} s on average; consider freshness 'ttl'",
-                name()
-            ));
+        if let Some(why) = source::of(source, schema).unguarded_for(is_divided) {
+            wrong.push(format!("{}: {why}", name()));
+            let cure = why.cure().to_owned();
+            if !cures.contains(&cure) {
+                cures.push(cure);
+            }
         }
+        let rate = sources::rate(schema, &[Scope::Source(source), Scope::Tenants(source)]);
+        often.extend(sources::advice(rate, longest_ttl(schema, source)).map(|advice| format!("{} {advice}", name())));
     }
     match (watched.len(), wrong.is_empty()) {
         (0, _) => ("off", "no namespace has freshness 'exact'".into()),
-        (_, false) => ("degraded", [wrong, often].concat().join(" ")),
+        (_, false) => ("degraded", [wrong, cures, often].concat().join(" ")),
         (count, true) if often.is_empty() => {
             ("ok", format!("in place for all sources with freshness 'exact': {count}"))
         }
         (_, true) => ("ok", often.join("; ")),
     }
+}
+
+/// The longest ttl of the namespaces of a source, in microseconds.
+fn longest_ttl(schema: Oid, source: Oid) -> i64 {
+    let registrations = Registry::open(schema).map(|registry| registry.all(View::Latest)).unwrap_or_default();
+    let of_it = registrations.iter().filter(|one| one.is_exact() && one.source == source);
+    of_it.map(|one| one.ttl.map_or_else(settings::ttl, Interval::total_microseconds)).max().unwrap_or(0)
 }

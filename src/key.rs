@@ -3,12 +3,13 @@
 use crate::engine;
 use crate::error::Error;
 use crate::namespace::Definition;
+use crate::pg::function::{Call, sql_function};
 use crate::pg::{
-    catalog, guc, scan,
+    catalog, extension, guc, scan,
     scan::{Table, View},
     varlena,
 };
-use pgrx::pg_sys::Oid;
+use pgrx::pg_sys::{Datum, Oid};
 use serde_json::{Map, Value as JsonValue, json};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -31,6 +32,16 @@ const SETTING: Part = Part(9, "settings");
 const SETTING_VALUE: u8 = 10;
 const VECTOR: Part = Part(11, "vector");
 const TENANT: Part = Part(12, "namespace_value");
+
+sql_function!(vcache_secret_is_drawn, pg_finfo_vcache_secret_is_drawn, is_drawn);
+
+/// Refuses to draw a secret anew: running sessions would not know.
+fn is_drawn(_: &Call) -> Datum {
+    if !extension::is_being_made() {
+        Error::SecretIsNotRefreshed.raise();
+    }
+    Datum::from(true)
+}
 
 thread_local! {
     /// The database's secret, by the table it was read from: a re-created extension has another table.

@@ -90,7 +90,9 @@ impl Bypass {
             Self::Serializable => "the transaction is serializable",
             Self::Replica => "session_replication_role is replica",
             Self::Triggers => "changes of the source may go unseen: vcache's triggers on it are not as they must be",
-            Self::Clock => "the snapshot is too old for the source's clock",
+            Self::Clock => {
+                "the snapshot is too old for the source's clock, or what all sources share has changed a moment ago"
+            }
         }
     }
 }

@@ -7,6 +7,9 @@
 //! the entry was computed at: its clock (clock.rs) in the caller's snapshot, and its shape (source.rs). A transaction that has
 //! written to the source has it to itself (mark.rs).
 //!
+//! An answer is stored in the place of the entry that stands, unless that may be newer: in a transaction of one snapshot, and on a standby
+//! that has replayed nothing later than it, an entry stays where it is.
+//!
 //! With freshness 'ttl' the version is what vcache_invalidate makes it, and a transaction that has written anything at all asks
 //! the engine.
 
@@ -179,7 +182,9 @@ impl Query<'_> {
             let expires_at = computed_at.saturating_add(self.ttl);
             let version = place.version;
             let header = Header { key: place.key, namespace: self.name, computed_at, expires_at, asked: k, version };
-            self.store(&header, &answer, &rows, &place.secret, looked.is_redis_asked)
+            // A tier that has just failed is not waited for a second time.
+            let existing = looked.is_redis_asked.then(|| existing(time::may_replace(looked.standing)));
+            self.store(&header, &answer, &rows, &place.secret, existing)
         };
         if let Some(flight) = flight {
             flight.end(is_stored);
@@ -191,19 +196,22 @@ impl Query<'_> {
     pub fn look_up(&self, place: &Place, purpose: Purpose) -> Looked {
         let kind = if purpose == Purpose::Answer { Use::Counted } else { Use::Uncounted };
         let in_shared = match self.look_up_shared(place, kind) {
-            Ok(hit) => return Looked { found: Ok(hit), failure: None, is_redis_asked: true },
+            Ok(hit) => return Looked { found: Ok(hit), standing: None, failure: None, is_redis_asked: true },
             Err(miss) => miss,
         };
-        let miss = |miss, failure| Looked { found: Err(miss), failure, is_redis_asked: miss != Miss::Unreachable };
+        let miss = |miss, failure| {
+            let is_redis_asked = miss != Miss::Unreachable;
+            Looked { found: Err(miss), standing: None, failure, is_redis_asked }
+        };
         let looked = match redis::get(place.key, settings::max_entry_size()) {
             Lookup::Found(bytes) => match self.read(&bytes, place) {
                 Ok(Ok(hit)) => {
                     if purpose == Purpose::Answer {
                         self.keep(&bytes, place);
                     }
-                    Looked { found: Ok(hit), failure: None, is_redis_asked: true }
+                    Looked { found: Ok(hit), standing: None, failure: None, is_redis_asked: true }
                 }
-                Ok(Err(why)) => miss(why, None),
+                Ok(Err((why, computed_at))) => Looked { standing: Some(computed_at), ..miss(why, None) },
                 Err(_) => miss(Miss::Cold, Some(Failure::Broken)),
             },
             Lookup::Unusable => miss(Miss::Cold, Some(Failure::Broken)),
@@ -221,12 +229,13 @@ impl Query<'_> {
 
     fn look_up_shared(&self, place: &Place, kind: Use) -> Result<Hit, Miss> {
         let read = |bytes: &[u8]| {
-            let entry = Entry::decode_local(bytes)?;
+            let entry: Entry<'_> = Entry::decode_local(bytes)?;
             let top_k = self.top_k as usize;
             self.judge(&entry.header, place, || Rows::of_images(entry.local_rows(top_k)), Outcome::SharedHit)
         };
         match shared::get(place.key, kind, read) {
-            shared::Lookup::Found(found) => found.unwrap_or_else(|_: Damage| Err(Miss::Cold)),
+            shared::Lookup::Found(Ok(found)) => found.map_err(|(miss, _)| miss),
+            shared::Lookup::Found(Err(_)) => Err(Miss::Cold),
             shared::Lookup::Expired => Err(Miss::Expired),
             shared::Lookup::Absent => Err(Miss::Cold),
         }
@@ -262,14 +271,20 @@ impl Query<'_> {
     }
 
     /// Stores an answer where the next search looks: all of it, or the first `top_k` rows if all of it is too large. It never fails the
-    /// search. Whether a tier has it now.
-    fn store(&self, header: &Header<'_>, answer: &Answer, rows: &Rows, secret: &Secret, is_redis_asked: bool) -> bool {
+    /// search. `existing`: what Redis is to do, if it is to be given it. Whether a tier has it now.
+    fn store(
+        &self,
+        header: &Header<'_>,
+        answer: &Answer,
+        rows: &Rows,
+        secret: &Secret,
+        existing: Option<Existing>,
+    ) -> bool {
         let lives = header.expires_at.saturating_sub(time::now()) as f64 * (1.0 - JITTER * random::fraction());
         let milliseconds = (lives / 1000.0) as u64;
         if milliseconds == 0 {
             return false;
         }
-        // An older snapshot must not take the place of a newer answer; nor must, in what it shares with others, a standby that lags behind.
         let expires_at = time::now().saturating_add(lives as i64);
         let most = settings::max_entry_size();
         let fewer;
@@ -282,11 +297,7 @@ impl Query<'_> {
             }
         };
         let in_shared = self.put_shared(header, answer, expires_at, rows);
-        // A tier that has just failed is not waited for a second time.
-        let in_redis = match is_redis_asked {
-            true => redis::put(header.key, &bytes, milliseconds, existing(time::is_current_reader())),
-            false => Store::Off,
-        };
+        let in_redis = existing.map_or(Store::Off, |existing| redis::put(header.key, &bytes, milliseconds, existing));
         if let Store::Failed(failure) = in_redis {
             self.counters.count_failure(failure);
         }
@@ -298,34 +309,34 @@ impl Query<'_> {
     }
 
     /// The rows of an entry of Redis' that answers, or why it does not.
-    fn read(&self, bytes: &[u8], place: &Place) -> Result<Result<Hit, Miss>, Damage> {
+    fn read(&self, bytes: &[u8], place: &Place) -> Result<Result<Hit, (Miss, i64)>, Damage> {
         let entry = Entry::decode(bytes, &place.secret)?;
         self.judge(&entry.header, place, || Rows::of(entry.rows(self.top_k as usize)), Outcome::RedisHit)
     }
 
-    /// The rows of the entry with this header, if it answers, or why it does not.
+    /// The rows of the entry with this header, if it answers, or why it does not and what time it is from.
     fn judge(
         &self,
         header: &Header<'_>,
         place: &Place,
         rows: impl FnOnce() -> Result<Rows, Damage>,
         outcome: Outcome,
-    ) -> Result<Result<Hit, Miss>, Damage> {
+    ) -> Result<Result<Hit, (Miss, i64)>, Damage> {
         let &Header { key, namespace, computed_at, expires_at, asked, version } = header;
         if key != place.key || namespace != self.name {
             return Err(Damage::Malformed);
         }
         if version != place.version {
-            return Ok(Err(Miss::Stale));
+            return Ok(Err((Miss::Stale, computed_at)));
         }
         let now = time::now();
         // By a clock that runs ahead of this one, an entry may come from the future: how far says how wrong its age may be.
         let age = now.saturating_sub(computed_at).saturating_abs();
         if now >= expires_at || age > self.ttl {
-            return Ok(Err(Miss::Expired));
+            return Ok(Err((Miss::Expired, computed_at)));
         }
         if asked < self.top_k {
-            return Ok(Err(Miss::Short));
+            return Ok(Err((Miss::Short, computed_at)));
         }
         Ok(Ok(Hit { rows: rows()?, computed_at, expires_at, asked, outcome }))
     }
@@ -390,6 +401,8 @@ pub enum Purpose {
 /// What the tiers said.
 pub struct Looked {
     pub found: Result<Hit, Miss>,
+    /// The time that an entry is from which was found and does not answer.
+    standing: Option<i64>,
     /// What went wrong with one of them.
     pub failure: Option<Failure>,
     /// Whether Redis could be asked, and can be given something.
@@ -413,6 +426,7 @@ impl Hit {
     }
 }
 
+/// An older snapshot must not take the place of a newer answer; nor must, in what it shares with others, a standby that lags behind.
 fn existing(may_replace: bool) -> Existing {
     if may_replace { Existing::Replace } else { Existing::Keep }
 }

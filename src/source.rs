@@ -13,7 +13,8 @@ use crate::pg::relation::{self, Relation, RowVersion, Trigger, When};
 use crate::pg::scan::{Table, View};
 use crate::pg::{catalog, invalidation, lock, nonce, snapshot};
 use crate::tenant::{Divided, Divider};
-use pgrx::pg_sys::{self, Oid, TransactionId};
+use pgrx::pg_sys::{self, Oid, TransactionId, panic::ErrorReport};
+use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -104,8 +105,8 @@ impl Needed {
         self.on == On::All || relation.kind == b'r'
     }
 
-    /// Whether `trigger` is this one, and fires whenever it must.
-    fn is(&self, trigger: &Trigger, functions: &Functions) -> bool {
+    /// Whether `trigger` is this one, by whatever name, and fires whenever it must.
+    pub fn is(&self, trigger: &Trigger, functions: &Functions) -> bool {
         let when = self.version.map_or(When::Always, |version| When::Row { function: functions.row_changed, version });
         trigger.function == functions.source_changed
             && trigger.kind == self.kind
@@ -193,15 +194,46 @@ impl std::fmt::Display for Unguarded {
         match self {
             Self::Triggers(table) => write!(f, "A trigger of vcache on table \"{table}\" is missing, or was switched."),
             Self::Temporary(table) => write!(f, "Table \"{table}\", which inherits from its source, is temporary."),
-            Self::Foreign(table) => write!(f, "Table \"{table}\", which inherits from its source, is no plain table."),
+            Self::Foreign(table) => write!(f, "Table \"{table}\", which inherits from its source, is foreign."),
             Self::Unlogged(table) => {
                 write!(f, "Table \"{table}\" is unlogged, and vcache is not loaded via shared_preload_libraries.")
             }
             Self::DetachPending(table) => write!(f, "Partition \"{table}\" is being detached."),
             Self::Locked(table) => write!(f, "Table \"{table}\" is locked."),
-            Self::Unsettled => f.write_str("DDL that concerns all sources is being committed."),
+            Self::Unsettled => f.write_str(
+                "What all sources share has changed a moment ago, and may not be known to every session yet.",
+            ),
             Self::Gone => f.write_str("A table of its source's family is gone."),
         }
+    }
+}
+
+impl Unguarded {
+    /// What helps.
+    pub fn cure(&self) -> &'static str {
+        match self {
+            Self::Triggers(_) => {
+                "SELECT vcache_alter_namespace(namespace, '{}') FROM vcache_namespaces puts the triggers right; freshness 'ttl' needs none."
+            }
+            Self::Temporary(_) => {
+                "Searches use the cache again when that table has been dropped, or its session has ended."
+            }
+            Self::Foreign(_) => "Nothing tells of changes of a foreign table; freshness 'ttl' does without being told.",
+            Self::Unlogged(_) => {
+                "Add vcache to shared_preload_libraries and restart the server, or ALTER TABLE … SET LOGGED."
+            }
+            Self::DetachPending(_) => "ALTER TABLE … DETACH PARTITION … FINALIZE ends that.",
+            Self::Locked(_) | Self::Unsettled | Self::Gone => "Searches use the cache again when that is over.",
+        }
+    }
+
+    /// Tells that searches of a namespace are not answered from the cache though they were meant to be.
+    pub fn warn(&self, namespace: &str) {
+        let message = format!("vcache does not answer namespace \"{namespace}\" from the cache");
+        ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, "vcache")
+            .set_detail(self.to_string())
+            .set_hint(self.cure())
+            .report(PgLogLevel::WARNING);
     }
 }
 
@@ -263,9 +295,7 @@ fn describe(
 ) -> Result<u128, Unguarded> {
     let functions = Functions::of(schema);
     let shared = clock::read_latest(schema, Scope::Database).ok_or(Unguarded::Unsettled)?;
-    if !clock::is_settled(schema, shared) {
-        return Err(Unguarded::Unsettled);
-    }
+    let is_settled = clock::is_settled(schema, shared);
     let mut bytes = shared.to_le_bytes().to_vec();
     for &Link { child, parent, detach_pending, writer } in &family.links {
         if detach_pending {
@@ -282,11 +312,11 @@ fn describe(
         }
         let table = Table::try_open(member).ok_or(Unguarded::Gone)?;
         let relation = relation::of(&table);
-        match (relation.persistence, relation.kind) {
-            (b't', _) => return Err(Unguarded::Temporary(name())),
-            (b'u', _) => bytes.extend(nonce::get().ok_or_else(|| Unguarded::Unlogged(name()))?.to_le_bytes()),
-            (_, b'r' | b'p') => {}
-            _ => return Err(Unguarded::Foreign(name())),
+        if let Some(unguarded) = unguardable(&relation, name) {
+            return Err(unguarded);
+        }
+        if relation.persistence == b'u' {
+            bytes.extend(nonce::get().unwrap_or_default().to_le_bytes());
         }
         let missing = missing(&relation, &functions);
         if missing.iter().any(|needed| needed.on != On::DividedLeaves) {
@@ -297,7 +327,17 @@ fn describe(
         }
         relation::describe(&table, &mut bytes, makers);
     }
-    Ok(digest(&bytes))
+    if is_settled { Ok(digest(&bytes)) } else { Err(Unguarded::Unsettled) }
+}
+
+/// Why a table keeps searches of its family from the cache, whatever triggers there are.
+pub fn unguardable(relation: &Relation, name: impl FnOnce() -> String) -> Option<Unguarded> {
+    match (relation.persistence, relation.kind) {
+        (b't', _) => Some(Unguarded::Temporary(name())),
+        (b'u', _) if nonce::get().is_none() => Some(Unguarded::Unlogged(name())),
+        (_, b'r' | b'p') => None,
+        _ => Some(Unguarded::Foreign(name())),
+    }
 }
 
 /// A source with exact freshness whose rows a write may change.

@@ -7,7 +7,7 @@ use crate::pg::clock_table::Row;
 use crate::pg::function::{Call, sql_function};
 use crate::pg::scan::View;
 use crate::pg::{catalog, result, time};
-use crate::source::{self, Watched};
+use crate::source::{self, Unguarded, Watched};
 use pgrx::pg_sys::{Datum, Oid};
 
 sql_function!(vcache_source_rows, pg_finfo_vcache_source_rows, rows);
@@ -29,9 +29,12 @@ fn rows(call: &Call) -> Datum {
             let number = |value: i64| (Datum::from(value), false);
             // Where all is read as well as by tenant, a change is counted in both.
             let (whole, divided) = (clocks.iter().filter(is_its), clocks.iter().filter(is_tenants));
-            let rate = number(rate_of(whole).max(rate_of(divided)).to_bits() as i64);
-            let guarded = source::of(source, schema).unguarded_for(watched.is_divided).is_none();
-            let guarded = (Datum::from(guarded), false);
+            let rate = rate_of(whole).max(rate_of(divided));
+            // Two decimals; a sum of nothing is -0.
+            let rate = number(((rate * 100.0).round() / 100.0 + 0.0).to_bits() as i64);
+            let of_source = source::of(source, schema);
+            let unguarded = of_source.unguarded_for(watched.is_divided);
+            let guarded = (Datum::from(matches!(unguarded, None | Some(Unguarded::Unsettled))), false);
             [(Datum::from(source), false), number(of_it().count() as i64), last, rate, guarded]
         })
         .collect();
@@ -44,6 +47,16 @@ pub fn watched(schema: Oid) -> Vec<Watched> {
     let mut sources = source::watched(all.iter());
     sources.retain(|watched| catalog::class(watched.source).is_some());
     sources
+}
+
+/// What there is to say of clocks that advance so often that hardly an entry lives to be used, and not for its ttl (in microseconds).
+pub fn advice(rate: f64, ttl: i64) -> Option<String> {
+    const OFTEN: f64 = 30.0;
+    let life = 60.0 / rate;
+    let is_often = rate >= OFTEN && life * 1e6 < ttl as f64;
+    is_often.then(|| {
+        format!("changes {rate:.0} times a minute: entries live {life:.1} s on average; consider freshness 'ttl'")
+    })
 }
 
 /// How often these clocks advance, in times per minute.

@@ -8,16 +8,18 @@ use crate::error::Error;
 use crate::mark;
 use crate::namespace::{Registration, Registry};
 use crate::pg::function::{Call, sql_function};
-use crate::pg::inherits;
-use crate::pg::relation::{self, Relation, RowVersion};
+use crate::pg::inherits::{self, Family};
+use crate::pg::relation::{self, Relation, RowVersion, Trigger, When};
 use crate::pg::scan::{Table, View};
 use crate::pg::spi::Connection;
 use crate::pg::trigger::{self, Event, Fired};
 use crate::pg::{access, catalog, lock};
 use crate::source::{self, Functions, NEEDED, Needed, On, Watched};
 use crate::tenant::{self, Divider};
-use pgrx::pg_sys::{self, Datum, Oid};
+use pgrx::pg_sys::{self, Datum, Oid, panic::ErrorReport};
+use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::ffi::CString;
 
 sql_function!(vcache_source_changed, pg_finfo_vcache_source_changed, source_changed);
@@ -108,6 +110,13 @@ fn ddl(call: &Call) -> Datum {
                 guard_new_members(schema, table);
             }
         }
+        if trigger::parts_relatives(call) {
+            // What the command itself has to itself; the rest waits for the next change of a namespace.
+            let is_free = |open: Table| lock::is_exclusive(&open) && !relation::is_in_use(&open);
+            sweep(schema, |table| {
+                access::is_owner(table) && lock::try_share(table) && Table::try_open(table).is_some_and(is_free)
+            });
+        }
     }
     trigger::nothing()
 }
@@ -161,47 +170,136 @@ fn guard_new_members(schema: Oid, table: Oid) {
     if !Table::try_open(table).is_some_and(is_written) {
         return;
     }
-    let function = Functions::of(schema).source_changed;
     for member in inherits::family(table).members {
         // Who has it locked changes it himself.
-        if access::is_owner(member) && lock::try_share(member) {
-            install(schema, member, |relation, needed| {
-                let has_none = relation.triggers.iter().all(|other| other.function != function);
-                let is_absent = relation.triggers.iter().all(|other| other.name != needed.name);
-                has_none || needed.on == On::DividedLeaves && is_absent
-            });
+        if !access::is_owner(member) || !lock::try_share(member) {
+            continue;
+        }
+        if let Some(Work { mut create, has_any, taken, .. }) = work_on(schema, member) {
+            create.retain(|needed| (!has_any || needed.on == On::DividedLeaves) && !taken.contains(&needed.name));
+            create.iter().for_each(|needed| put(schema, member, needed));
         }
     }
 }
 
 /// Puts the triggers on every member of a source's family, and keeps writers away until the transaction ends: from then on they know
-/// of the registration.
-pub fn guard(schema: Oid, source: Oid) {
+/// of the registration. One that is made exact is for who owns the whole family. Tells when searches will not use the cache.
+pub fn guard(schema: Oid, registration: &Registration, was_exact: bool) {
     if Functions::of(schema).source_changed == pg_sys::InvalidOid {
         Error::NotUpdated.raise();
     }
-    for member in inherits::family(source).members {
+    let family = inherits::family(registration.source);
+    if !was_exact {
+        family.members.iter().for_each(|member| check_owner(*member, registration.source, &family));
+    }
+    let mut unguardable = None;
+    for &member in &family.members {
         lock::exclude_writers(member);
         // This transaction's snapshot may be older than what others wrote before there were triggers.
         mark::set(member, || None);
-        install(schema, member, |_, _| true);
+        if let Some(Work { drop, create, taken, .. }) = work_on(schema, member) {
+            if !drop.is_empty() || !create.is_empty() {
+                check_owner(member, registration.source, &family);
+            }
+            drop.iter().for_each(|trigger| take_away(member, trigger));
+            for needed in create {
+                if taken.contains(&needed.name) {
+                    Error::TriggerExists { trigger: needed.name.to_owned(), table: name_of(member) }.raise();
+                }
+                put(schema, member, needed);
+            }
+        }
+        unguardable = unguardable.or_else(|| source::unguardable(&relation_of(member)?, || name_of(member)));
         lock::tell_of_change(member);
+    }
+    forget_tenants(schema, registration.source);
+    if let Some(why) = unguardable {
+        why.warn(&registration.name.to_string());
+    }
+}
+
+/// Raises an error unless the current role may put triggers on a member of a source's family, where there are to be any.
+fn check_owner(member: Oid, source: Oid, family: &Family) {
+    let takes_triggers = relation_of(member).is_some_and(|relation| may_have_triggers(&relation));
+    if takes_triggers && !access::is_owner(member) {
+        let is_descendant = family.descendants.contains(&member);
+        Error::NotOwnerOfRelative { relative: name_of(member), source: name_of(source), is_descendant }.raise();
+    }
+}
+
+/// Has writers to a source find out anew what its namespaces read, or that there are none left: then the triggers go, from whatever
+/// table no source needs any more. Those of the source's family that are another role's are named.
+pub fn release(schema: Oid, source: Oid) {
+    let family = inherits::family(source).members;
+    let (needed, function) = (needed(schema), Functions::of(schema).source_changed);
+    for &member in &family {
+        let is_undivided = needed.contains(&member) && access::is_owner(member) && !is_divided(schema, member);
+        if let Some(relation) = is_undivided.then(|| relation_of(member)).flatten() {
+            let tells_tenants = |trigger: &&Trigger| {
+                trigger.function == function && matches!(trigger.when, When::Row { .. }) && !trigger.is_clone
+            };
+            relation.triggers.iter().filter(tells_tenants).for_each(|trigger| take_away(member, &trigger.name));
+        }
+        lock::tell_of_change(member);
+    }
+    let mut kept = Vec::new();
+    sweep(schema, |table| {
+        let is_owner = access::is_owner(table);
+        if is_owner {
+            // Whoever registers a namespace meanwhile is waited for.
+            lock::exclude_writers(table);
+        } else if family.contains(&table) {
+            kept.push(format!("\"{}\"", name_of(table)));
+        }
+        is_owner
+    });
+    if !kept.is_empty() {
+        let message = "vcache's triggers stay on tables of other roles";
+        ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, "vcache")
+            .set_detail(format!("They are on {}, which no source needs any more.", kept.join(", ")))
+            .set_hint("They do no harm. They go when the owner, or a superuser, changes or drops a namespace.")
+            .report(PgLogLevel::NOTICE);
     }
     forget_tenants(schema, source);
 }
 
-/// Has writers to a source find out anew what its namespaces read, or that there are none left: then the triggers go.
-pub fn release(schema: Oid, source: Oid) {
-    let registrations = Registry::open(schema).map(|registry| registry.all(View::Latest)).unwrap_or_default();
-    for member in inherits::family(source).members {
-        let family = inherits::family(member);
-        let is_used = registrations.iter().any(|other| other.is_exact() && family.members.contains(&other.source));
-        if access::is_owner(member) {
-            remove(schema, member, |needed| !is_used || needed.on == On::DividedLeaves && !is_divided(schema, member));
-        }
-        lock::tell_of_change(member);
+/// Takes vcache's triggers, by whatever names, from the tables that no source needs any more and that are `ours` to change.
+fn sweep(schema: Oid, mut ours: impl FnMut(Oid) -> bool) {
+    let outlived = || {
+        let needed = needed(schema);
+        let mut tables: Vec<_> = triggers_of(schema).into_iter().filter(|(table, _)| !needed.contains(table)).collect();
+        tables.retain(|(table, _)| catalog::class(*table).is_some());
+        tables
+    };
+    let mut tables: Vec<Oid> = outlived().into_iter().map(|(table, _)| table).collect();
+    tables.dedup();
+    tables.retain(|table| ours(*table));
+    if tables.is_empty() {
+        return;
     }
-    forget_tenants(schema, source);
+    // Once they are locked, it may be otherwise.
+    for (table, trigger) in outlived() {
+        if tables.contains(&table) {
+            take_away(table, &trigger);
+        }
+    }
+}
+
+/// The tables that vcache's triggers must stand on.
+fn needed(schema: Oid) -> HashSet<Oid> {
+    let registrations = Registry::open(schema).map(|registry| registry.all(View::Latest)).unwrap_or_default();
+    let sources: HashSet<Oid> = registrations.iter().filter(|one| one.is_exact()).map(|one| one.source).collect();
+    sources.into_iter().flat_map(|source| inherits::family(source).members).collect()
+}
+
+/// The triggers that call vcache's function, with their tables, in the order of these.
+fn triggers_of(schema: Oid) -> Vec<(Oid, String)> {
+    let function = Functions::of(schema).source_changed;
+    let connection = Connection::open();
+    let statement = c"SELECT tgrelid, tgname::pg_catalog.text FROM pg_catalog.pg_trigger \
+                      WHERE tgfoid OPERATOR(pg_catalog.=) $1 AND tgparentid OPERATOR(pg_catalog.=) 0 ORDER BY 1";
+    let result = connection.write(statement, &[(pg_sys::OIDOID, Some(function.into()))]);
+    result.rows().filter_map(|row| Some((Oid::from(row.oid(0)?), row.text(1)?.to_owned()))).collect()
 }
 
 /// Takes away the clocks of the tenants of a source that none of its namespaces divides any more.
@@ -218,50 +316,66 @@ fn is_divided(schema: Oid, table: Oid) -> bool {
     Table::try_open(table).is_some_and(|open| !source::written_now(&open, schema).divided.is_empty())
 }
 
-/// Puts those triggers on a table that are missing and wanted, and takes away what tells tenants apart that nobody does any more.
-fn install(schema: Oid, table: Oid, is_wanted: impl Fn(&Relation, &Needed) -> bool) {
-    // What is open cannot be altered: it is closed again at once.
-    let Some(relation) = Table::try_open(table).map(|open| relation::of(&open)) else { return };
-    if !matches!(relation.kind, b'r' | b'p') || relation.persistence == b't' {
-        return;
-    }
-    let is_divided = is_divided(schema, table);
-    if !is_divided {
-        remove(schema, table, |needed| needed.on == On::DividedLeaves);
-    }
-    let missing = source::missing(&relation, &Functions::of(schema));
-    let missing = missing.into_iter().filter(|needed| is_divided || needed.on != On::DividedLeaves);
-    let (name, function) = (catalog::qualified(table), function_name(schema, "vcache_source_changed"));
-    let row_changed = function_name(schema, "vcache_row_changed");
-    for needed @ Needed { name: trigger, sql, enabled, version, .. } in missing {
-        if !is_wanted(&relation, needed) {
-            continue;
-        }
-        let there = relation.triggers.iter().any(|there| there.name == *trigger);
-        let event = sql.replace("{table}", &name);
-        let condition = version.map_or_else(String::new, |version| {
-            let row = if version == RowVersion::New { "NEW" } else { "OLD" };
-            format!("WHEN ({row_changed}({row}.tableoid, {row}.ctid)) ")
-        });
-        if there {
-            run(&format!("DROP TRIGGER {trigger} ON {name}"));
-        }
-        let when = if *enabled == b'A' { "ALWAYS" } else { "REPLICA" };
-        run(&format!("CREATE TRIGGER {trigger} {event} {condition}EXECUTE FUNCTION {function}()"));
-        run(&format!("ALTER TABLE ONLY {name} ENABLE {when} TRIGGER {trigger}"));
-        // They go with the extension, which needs no CASCADE for that.
-        run(&format!("ALTER TRIGGER {trigger} ON {name} DEPENDS ON EXTENSION vcache"));
-    }
+/// What is to be done to a table of a source's family.
+struct Work {
+    /// vcache's triggers that are none of those needed, by name and state.
+    drop: Vec<String>,
+    create: Vec<&'static Needed>,
+    /// Whether there is a trigger of vcache's.
+    has_any: bool,
+    /// Names of needed triggers that others have.
+    taken: Vec<&'static str>,
 }
 
-fn remove(schema: Oid, table: Oid, is_outlived: impl Fn(&Needed) -> bool) {
-    let function = Functions::of(schema).source_changed;
-    let Some(relation) = Table::try_open(table).map(|open| relation::of(&open)) else { return };
-    let ours = relation.triggers.iter().filter(|trigger| trigger.function == function);
-    let goes = |name: &str| NEEDED.iter().any(|needed| needed.name == name && is_outlived(needed));
-    for trigger in ours.filter(|trigger| goes(&trigger.name)) {
-        run(&format!("DROP TRIGGER {} ON {}", catalog::quoted(&trigger.name), catalog::qualified(table)));
-    }
+/// `None` where there are to be no triggers.
+fn work_on(schema: Oid, table: Oid) -> Option<Work> {
+    // What is open cannot be altered: it is closed again at once.
+    let relation = relation_of(table).filter(may_have_triggers)?;
+    let is_divided = is_divided(schema, table);
+    let functions = Functions::of(schema);
+    let is_needed = |needed: &&Needed| needed.is_for(&relation) && (is_divided || needed.on != On::DividedLeaves);
+    let needed: Vec<&Needed> = NEEDED.iter().filter(is_needed).collect();
+    let is = |needed: &Needed, trigger: &Trigger| trigger.name == needed.name && needed.is(trigger, &functions);
+    let (ours, others): (Vec<_>, Vec<_>) =
+        relation.triggers.iter().partition(|trigger| trigger.function == functions.source_changed);
+    let is_misfit = |trigger: &&&Trigger| !trigger.is_clone && !needed.iter().any(|needed| is(needed, trigger));
+    Some(Work {
+        drop: ours.iter().filter(is_misfit).map(|trigger| trigger.name.clone()).collect(),
+        has_any: !ours.is_empty(),
+        taken: needed.iter().map(|needed| needed.name).filter(|name| others.iter().any(|t| t.name == *name)).collect(),
+        create: needed.into_iter().filter(|needed| !ours.iter().any(|trigger| is(needed, trigger))).collect(),
+    })
+}
+
+fn relation_of(table: Oid) -> Option<Relation> {
+    Table::try_open(table).map(|open| relation::of(&open))
+}
+
+fn may_have_triggers(relation: &Relation) -> bool {
+    matches!(relation.kind, b'r' | b'p') && relation.persistence != b't'
+}
+
+fn name_of(table: Oid) -> String {
+    catalog::class(table).map_or_else(String::new, |class| class.name)
+}
+
+fn put(schema: Oid, table: Oid, needed: &Needed) {
+    let Needed { name: trigger, sql, enabled, version, .. } = needed;
+    let (name, function) = (catalog::qualified(table), function_name(schema, "vcache_source_changed"));
+    let event = sql.replace("{table}", &name);
+    let condition = version.map_or_else(String::new, |version| {
+        let row = if version == RowVersion::New { "NEW" } else { "OLD" };
+        format!("WHEN ({}({row}.tableoid, {row}.ctid)) ", function_name(schema, "vcache_row_changed"))
+    });
+    let when = if *enabled == b'A' { "ALWAYS" } else { "REPLICA" };
+    run(&format!("CREATE TRIGGER {trigger} {event} {condition}EXECUTE FUNCTION {function}()"));
+    run(&format!("ALTER TABLE ONLY {name} ENABLE {when} TRIGGER {trigger}"));
+    // They go with the extension, which needs no CASCADE for that.
+    run(&format!("ALTER TRIGGER {trigger} ON {name} DEPENDS ON EXTENSION vcache"));
+}
+
+fn take_away(table: Oid, trigger: &str) {
+    run(&format!("DROP TRIGGER {} ON {}", catalog::quoted(trigger), catalog::qualified(table)));
 }
 
 fn function_name(schema: Oid, name: &str) -> String {

@@ -71,6 +71,40 @@ fn the_walk_from_the_first_version_ends_where_a_fresh_one_begins() {
 }
 
 #[test]
+fn namespaces_are_changed_and_forgotten_before_it() {
+    let database = stand().server.database_without_vcache();
+    let mut session = database.session();
+    session.run(&format!("CREATE EXTENSION vcache VERSION '{FIRST}'; ALTER EXTENSION vcache UPDATE TO '0.3.0'"));
+    let source = Source::docs(&mut session, 30, 3);
+    source.register(&mut session, "docs", "ttl => '1 hour'");
+    let mut other = database.session();
+    let outcome = "SELECT outcome FROM vcache_explain('docs', '[1,2,3]', 5)";
+    for invalidate in ["SELECT vcache_invalidate('docs')", "SELECT vcache_invalidate()"] {
+        source.assert_search(&mut session, "docs", "[1,2,3]", 5);
+        assert_eq!(other.value(outcome), "hit");
+        session.run(&format!("BEGIN; UPDATE docs SET n = n + 1; {invalidate}; ROLLBACK"));
+        assert_eq!(other.value(outcome), "hit", "{invalidate}, rolled back");
+        session.run(&format!("BEGIN; UPDATE docs SET n = n + 1; {invalidate}; {invalidate}; COMMIT"));
+        for session in [&mut session, &mut other] {
+            assert_eq!(session.value(outcome), "miss", "{invalidate}");
+        }
+    }
+    session.run("SELECT vcache_alter_namespace('docs', '{\"ttl\": \"2 hours\"}')");
+    assert_eq!(session.value("SELECT ttl FROM vcache_namespaces"), "02:00:00");
+    let exact = session.fails("SELECT vcache_alter_namespace('docs', '{\"freshness\": \"exact\"}')");
+    exact.assert("55000", &["older version"]);
+    assert!(exact.hint.contains("ALTER EXTENSION vcache UPDATE"), "{exact:?}");
+    session.run("SELECT vcache_drop_namespace('docs')");
+    assert_eq!(session.number("SELECT count(*) FROM vcache_namespaces"), 0);
+    source.register(&mut session, "docs", "");
+    source.assert_search(&mut other, "docs", "[1,2,3]", 5);
+    session.run("ALTER EXTENSION vcache UPDATE; SELECT vcache_invalidate()");
+    session.run("SELECT vcache_alter_namespace('docs', '{\"freshness\": \"exact\"}')");
+    source.assert_search(&mut other, "docs", "[1,2,3]", 5);
+    assert_eq!(session.value(outcome), "hit");
+}
+
+#[test]
 fn searches_work_before_it_and_namespaces_are_there_after_it() {
     let database = stand().server.database_without_vcache();
     let mut session = database.session();

@@ -13,7 +13,7 @@ use crate::pg::function::{Call, Interval, sql_function};
 use crate::pg::scan::Table;
 use crate::pg::snapshot::Newer;
 use crate::pg::spi::{Connection, jsonb_text};
-use crate::pg::{array, guc, random, varlena};
+use crate::pg::{array, guc, random, transaction, varlena};
 use crate::triggers;
 use pgrx::pg_sys::{self, Datum, Oid, panic::ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
@@ -58,6 +58,7 @@ fn drop_namespace(call: &Call) -> Datum {
 }
 
 fn try_create(call: &Call) -> Result<(), Error> {
+    transaction::prevent_unless_writable(c"vcache_create_namespace()");
     let name = Name::parse(call.text(0).ok_or(Error::NullArgument("namespace"))?)?;
     let oid = call.oid(1).ok_or(Error::NullArgument("source"))?;
     let vector_column = call.name(2).ok_or(Error::NullArgument("vector_column"))?;
@@ -101,12 +102,13 @@ fn try_create(call: &Call) -> Result<(), Error> {
     // What is open cannot be given triggers.
     drop(source);
     if registration.is_exact() {
-        triggers::guard(call.schema(), registration.source);
+        triggers::guard(call.schema(), &registration, false);
     }
     Ok(())
 }
 
 fn try_alter(call: &Call) -> Result<(), Error> {
+    transaction::prevent_unless_writable(c"vcache_alter_namespace()");
     let name = Name::parse(call.text(0).ok_or(Error::NullArgument("namespace"))?)?;
     let options = jsonb_text(call.datum(1).ok_or(Error::NullArgument("options"))?);
     if !options.starts_with('{') {
@@ -138,14 +140,15 @@ fn try_alter(call: &Call) -> Result<(), Error> {
     drop(source);
     clock::forget(call.schema(), Scope::Registration(before.revision));
     if registration.is_exact() {
-        triggers::guard(call.schema(), registration.source);
-    } else if before.is_exact() {
+        triggers::guard(call.schema(), &registration, before.is_exact());
+    } else {
         triggers::release(call.schema(), registration.source);
     }
     Ok(())
 }
 
 fn try_drop(call: &Call) -> Result<(), Error> {
+    transaction::prevent_unless_writable(c"vcache_drop_namespace()");
     let name = Name::parse(call.text(0).ok_or(Error::NullArgument("namespace"))?)?;
     let registry = Registry::open(call.schema())?;
     let Some(registration) = registry.get(&name) else {
@@ -163,9 +166,7 @@ fn try_drop(call: &Call) -> Result<(), Error> {
     let _newer = Newer::with_own_writes();
     delete(&registry, &name)?;
     clock::forget(call.schema(), Scope::Registration(registration.revision));
-    if registration.is_exact() {
-        triggers::release(call.schema(), registration.source);
-    }
+    triggers::release(call.schema(), registration.source);
     Ok(())
 }
 

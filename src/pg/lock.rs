@@ -1,5 +1,6 @@
 //! Owns locks on tables beyond those that opening one takes, and a lock of vcache's own.
 
+use super::scan::Table;
 use pgrx::pg_sys::{self, Oid};
 
 /// Takes AccessShareLock, unless that would mean to wait.
@@ -12,6 +13,15 @@ pub fn try_share(table: Oid) -> bool {
 pub fn exclude_writers(table: Oid) {
     // SAFETY: as above; lock_timeout and cancels are PostgreSQL's.
     unsafe { pg_sys::LockRelationOid(table, pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE) };
+}
+
+/// Whether this session has the table to itself.
+pub fn is_exclusive(table: &Table) -> bool {
+    // SAFETY: the relation is open.
+    unsafe {
+        let mode = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+        pg_sys::CheckRelationLockedByMe(table.relation(), mode, true)
+    }
 }
 
 /// Has every backend find out anew what it has kept of a table, once this transaction commits.

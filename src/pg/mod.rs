@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod clock_places;
 pub mod clock_table;
 pub mod exit;
+pub mod extension;
 pub mod file;
 pub mod function;
 pub mod guc;

@@ -24,6 +24,8 @@ pub struct Trigger {
     /// The letter of pg_trigger.tgenabled.
     pub enabled: u8,
     pub when: When,
+    /// Whether it is a partition's copy of one of the partitioned table's, with which it goes.
+    pub is_clone: bool,
 }
 
 /// Under what condition a trigger fires.
@@ -77,6 +79,7 @@ fn triggers(table: &Table) -> Vec<Trigger> {
                         (0, false) => condition(pg_sys::stringToNode(trigger.tgqual).cast()),
                         _ => When::Otherwise,
                     },
+                    is_clone: trigger.tgisclone,
                 }
             })
             .collect()
@@ -120,6 +123,12 @@ pub fn changes_rows_on_their_way(table: &Table) -> bool {
         let descriptor = (*table.relation()).trigdesc;
         !descriptor.is_null() && ((*descriptor).trig_update_before_row || (*descriptor).trig_insert_before_row)
     }
+}
+
+/// Whether this session has the table open besides, or has triggers of it to fire yet: then ALTER TABLE would fail.
+pub fn is_in_use(table: &Table) -> bool {
+    // SAFETY: the relation is open.
+    unsafe { (*table.relation()).rd_refcnt != 1 || pg_sys::AfterTriggerPendingOnRel(table.oid()) }
 }
 
 /// Whether its rows are PostgreSQL's own heap's, which counts changes.

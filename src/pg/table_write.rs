@@ -5,12 +5,16 @@
 use super::scan::Table;
 use pgrx::pg_sys::{self, Datum};
 
-/// Adds a row, by all its columns. Raises PostgreSQL's own error when a unique index has one like it.
+/// Adds a row, by its columns; what somebody has added to the table behind them stays NULL. Raises PostgreSQL's own error when a unique index has one like it.
 pub fn insert(table: &Table, columns: &[Option<Datum>]) {
     let relation = table.relation();
     let mut values: Vec<Datum> = columns.iter().map(|column| column.unwrap_or(Datum::null())).collect();
     let mut nulls: Vec<bool> = columns.iter().map(Option::is_none).collect();
-    // SAFETY: there are as many values as columns, of their types; each index is open while it is written to.
+    // SAFETY: the relation is open, and its descriptor has natts attributes.
+    let all = unsafe { (*(*relation).rd_att).natts }.unsigned_abs() as usize;
+    values.resize(all.max(columns.len()), Datum::null());
+    nulls.resize(all.max(columns.len()), true);
+    // SAFETY: there are at least as many values as columns, of their types; each index is open while it is written to.
     unsafe {
         pg_sys::LockRelationOid(table.oid(), pg_sys::RowExclusiveLock as pg_sys::LOCKMODE);
         let tuple = pg_sys::heap_form_tuple((*relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr());

@@ -26,10 +26,17 @@ pub fn snapshot_time() -> i64 {
 }
 
 /// Whether a newer snapshot than this transaction's may be taken by the next statement: only such a statement's answer
-/// may take the place of one that stands.
-pub fn is_current_reader() -> bool {
-    // SAFETY: reads variables of this backend.
-    unsafe { pg_sys::XactIsoLevel < pg_sys::XACT_REPEATABLE_READ as i32 && !pg_sys::RecoveryInProgress() }
+/// may take the place of one that stands. On a standby, which may lag behind, it must have replayed a commit later than `standing`, the
+/// time that the standing answer is from.
+pub fn may_replace(standing: Option<i64>) -> bool {
+    // SAFETY: reads variables of this backend, and shared memory.
+    unsafe {
+        if pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 {
+            return false;
+        }
+        let replayed = || pg_sys::GetLatestXTime() + POSTGRES_EPOCH;
+        !pg_sys::RecoveryInProgress() || standing.is_some_and(|standing| standing < replayed())
+    }
 }
 
 /// The same within this server, whose own answers are the newest that it has even while it is a standby that lags behind.

@@ -2,6 +2,7 @@
 
 use pgrx::{pg_guard, pg_sys};
 use std::cell::RefCell;
+use std::ffi::CStr;
 
 /// A (sub)transaction of this backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +111,16 @@ pub fn is_replica() -> bool {
 pub fn is_in_recovery() -> bool {
     // SAFETY: reads shared memory.
     unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// Raises PostgreSQL's own error where `what`, such as `nextval()`, must not write.
+pub fn prevent_unless_writable(what: &CStr) {
+    // SAFETY: the name is terminated.
+    unsafe {
+        pg_sys::PreventCommandDuringRecovery(what.as_ptr());
+        pg_sys::PreventCommandIfReadOnly(what.as_ptr());
+        pg_sys::PreventCommandIfParallelMode(what.as_ptr());
+    }
 }
 
 /// Sees what other backends have changed in the catalogs, up to now: PostgreSQL does so by itself only where it takes a lock that it

@@ -78,25 +78,31 @@ pub fn command(call: &Call) -> Option<&'static str> {
 /// Whether that command may give a table relatives that it had not.
 pub fn makes_relatives(call: &Call) -> bool {
     use pg_sys::AlterTableType::{AT_AddInherit, AT_AttachPartition};
+    use pg_sys::NodeTag::{T_CreateForeignTableStmt, T_CreateStmt};
+    is_one_of(call, &[T_CreateStmt, T_CreateForeignTableStmt], &[AT_AddInherit, AT_AttachPartition])
+}
+
+/// Whether it may take some away.
+pub fn parts_relatives(call: &Call) -> bool {
+    use pg_sys::AlterTableType::{AT_DetachPartition, AT_DetachPartitionFinalize, AT_DropInherit};
+    is_one_of(call, &[], &[AT_DetachPartition, AT_DetachPartitionFinalize, AT_DropInherit])
+}
+
+/// Whether that command is one of these, or an ALTER TABLE that does one of these.
+fn is_one_of(call: &Call, statements: &[pg_sys::NodeTag], alterations: &[pg_sys::AlterTableType::Type]) -> bool {
     let Some(data) = context(call, pg_sys::NodeTag::T_EventTriggerData) else { return false };
     // SAFETY: the command's tree is valid during the call, and its nodes are what their tags say.
     unsafe {
         let tree = (*data.cast::<pg_sys::EventTriggerData>()).parsetree;
-        if tree.is_null() {
-            return false;
+        if tree.is_null() || (*tree).type_ != pg_sys::NodeTag::T_AlterTableStmt {
+            return !tree.is_null() && statements.contains(&(*tree).type_);
         }
-        match (*tree).type_ {
-            pg_sys::NodeTag::T_CreateStmt | pg_sys::NodeTag::T_CreateForeignTableStmt => true,
-            pg_sys::NodeTag::T_AlterTableStmt => {
-                let list = (*tree.cast::<pg_sys::AlterTableStmt>()).cmds;
-                let count = if list.is_null() { 0 } else { (*list).length };
-                (0..count).any(|i| {
-                    let command = (*(*list).elements.add(i as usize)).ptr_value.cast::<pg_sys::AlterTableCmd>();
-                    [AT_AttachPartition, AT_AddInherit].contains(&(*command).subtype)
-                })
-            }
-            _ => false,
-        }
+        let list = (*tree.cast::<pg_sys::AlterTableStmt>()).cmds;
+        let count = if list.is_null() { 0 } else { (*list).length };
+        (0..count).any(|i| {
+            let command = (*(*list).elements.add(i as usize)).ptr_value.cast::<pg_sys::AlterTableCmd>();
+            alterations.contains(&(*command).subtype)
+        })
     }
 }
 

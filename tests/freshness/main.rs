@@ -12,6 +12,7 @@ mod dump;
 mod extension;
 mod guard;
 mod partitions;
+mod registering;
 mod replica_role;
 mod replication;
 mod scene;

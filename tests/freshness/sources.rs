@@ -1,5 +1,7 @@
 //! vcache_sources: the clocks as people see them; and what vcache_explain and vcache_health say of a source that always changes.
 
+use harness::Session;
+
 use crate::{Scene, stand};
 
 #[test]
@@ -56,6 +58,45 @@ fn a_source_that_always_changes_is_told() {
     assert!(reason.contains("a minute") && reason.contains("consider freshness 'ttl'"), "{reason}");
     let detail = session.value("SELECT string_agg(detail, ' ') FROM vcache_health()");
     assert!(detail.contains("a minute") && detail.contains("consider freshness 'ttl'"), "{detail}");
+}
+
+#[test]
+fn a_source_that_changes_now_and_then_is_not_complained_of() {
+    let database = stand().database();
+    let (scene, mut session) = Scene::new(&database);
+    scene.warm(&mut session);
+    let rates = "SELECT changes_per_minute::text FROM vcache_sources";
+    assert_eq!(session.value(rates), "0");
+    session.run("UPDATE docs SET title = 'once' WHERE id = 1");
+    let shown: f64 = session.value(rates).parse().expect("a number");
+    assert!((shown * 100.0 - (shown * 100.0).round()).abs() < 1e-6 && shown > 0.0, "{shown}");
+    let reason = |session: &mut Session, ttl: &str| {
+        session.value(&format!("SELECT reason FROM vcache_explain('docs', '[9,9,9]', 5, ttl => '{ttl}')"))
+    };
+    let said = reason(&mut session, "1 hour");
+    assert!(said.contains("changed") && !said.contains("consider"), "{said}");
+    // Often, and yet not within the life that an entry has anyway.
+    for round in 0..120 {
+        session.run(&format!("UPDATE docs SET title = '{round}' WHERE id = 1"));
+    }
+    assert!(reason(&mut session, "1 hour").contains("consider"));
+    let said = reason(&mut session, "1 ms");
+    assert!(said.contains("changed") && !said.contains("consider"), "{said}");
+    let health = "SELECT detail FROM vcache_health() WHERE component = 'triggers'";
+    assert!(session.value(health).contains("consider"));
+    session.run("SELECT vcache_alter_namespace('docs', '{\"ttl\": \"1 ms\"}')");
+    assert!(!session.value(health).contains("consider"));
+}
+
+#[test]
+fn what_is_drawn_once_and_what_triggers_keep_are_not_refreshed() {
+    let database = stand().database();
+    let (scene, mut session) = Scene::new(&database);
+    scene.warm(&mut session);
+    for view in ["vcache_secret", "vcache_source_clock"] {
+        session.fails(&format!("REFRESH MATERIALIZED VIEW {view}")).assert("55000", &["refreshed"]);
+    }
+    scene.hit(&mut session);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use harness::{Postgres, Session, Stand, until};
 
+use crate::registering::CALLS;
 use crate::scene::has;
 use crate::{NEAREST, Scene};
 
@@ -75,6 +76,69 @@ fn lags_behind(stand: &Stand) {
     assert_eq!(left_to_itself(&mut reader), before);
     reader.run("COMMIT");
     assert!(!has(&there.hit(&mut reader), "1000"));
+}
+
+#[test]
+fn a_standby_replaces_what_it_has_outrun() {
+    let stand = Stand::start();
+    let database = stand.database();
+    let (here, mut session) = Scene::new(&database);
+    let standby = stand.server.standby();
+    standby.catch_up(&stand.server);
+    let mut reader = standby.connect("postgres", database.name());
+    let there = here.seen_by("docs", standby.connect("postgres", database.name()));
+    there.warm(&mut reader);
+    for id in 1000..1003 {
+        session.run(&format!("INSERT INTO docs VALUES ({id}, 'nearest', 0, '[9,9,9]')"));
+        standby.catch_up(&stand.server);
+        assert!(has(&there.stale(&mut reader), &id.to_string()));
+        there.hit(&mut reader);
+        here.hit(&mut session);
+    }
+    // The same for an entry of too few rows. Until anything has been committed since, it may be as new as what the standby knows.
+    let larger = "SELECT count(*) FROM vcache_search('docs', '[9,9,9]', 25)";
+    let outcome = "SELECT outcome FROM vcache_explain('docs', '[9,9,9]', 25)";
+    stand.redis.flush();
+    there.warm(&mut reader);
+    reader.run(larger);
+    assert_eq!(reader.value(outcome), "miss");
+    session.run("CREATE TABLE another (n int)");
+    standby.catch_up(&stand.server);
+    reader.run(larger);
+    assert_eq!(reader.value(outcome), "hit");
+}
+
+#[test]
+fn nothing_is_registered_on_a_standby() {
+    let stand = Stand::start();
+    let database = stand.database();
+    let (_, _session) = Scene::new(&database);
+    let standby = stand.server.standby();
+    standby.catch_up(&stand.server);
+    let mut reader = standby.connect("postgres", database.name());
+    for (call, function) in CALLS {
+        reader.fails(call).assert("25006", &["cannot execute", function, "during recovery"]);
+    }
+}
+
+#[test]
+fn what_the_first_second_of_a_standby_is_called() {
+    let stand = Stand::start();
+    let database = stand.database();
+    let (_, mut session) = Scene::new(&database);
+    let standby = stand.server.standby();
+    session.run("CREATE TYPE mood AS ENUM ('good'); ALTER TYPE mood RENAME VALUE 'good' TO 'better'");
+    standby.catch_up(&stand.server);
+    let mut reader = standby.connect("postgres", database.name());
+    let rows = reader.rows(
+        "SELECT outcome, reason, triggers_in_place, detail FROM vcache_explain('docs', '[9,9,9]'), vcache_sources, vcache_health() \
+         WHERE component = 'triggers'",
+    );
+    let said: Vec<_> = rows[0].iter().flatten().cloned().collect();
+    assert_eq!((said[0].as_str(), said[2].as_str()), ("bypass", "t"), "{said:?}");
+    for text in [&said[1], &said[3]] {
+        assert!(text.contains("a moment ago") && !text.contains("is being committed"), "{text}");
+    }
 }
 
 #[test]

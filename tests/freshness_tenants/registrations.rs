@@ -112,7 +112,7 @@ fn what_is_told_of_sources() {
     let database = stand().database();
     let (mut scene, mut session) = Scene::new(&database);
     scene.warm();
-    for id in 100..110 {
+    for id in 100..160 {
         session.run(&near(id, "'ann'"));
     }
     let told = |session: &mut Session| {

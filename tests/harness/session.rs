@@ -50,6 +50,10 @@ pub struct Notice {
     pub severity: String,
     /// The primary message.
     pub message: String,
+    /// The detail; empty if there is none.
+    pub detail: String,
+    /// The hint; empty if there is none.
+    pub hint: String,
 }
 
 /// See the head of this file.
@@ -66,8 +70,13 @@ impl Session {
         let mut config = Config::new();
         config.host_path(server.socket_directory()).port(server.port()).user(user).dbname(database);
         config.notice_callback(move |notice| {
-            let notice = Notice { severity: notice.severity().to_owned(), message: notice.message().to_owned() };
-            heard.lock().expect("notices").push(notice);
+            let optional = |text: Option<&str>| text.unwrap_or_default().to_owned();
+            heard.lock().expect("notices").push(Notice {
+                severity: notice.severity().to_owned(),
+                message: notice.message().to_owned(),
+                detail: optional(notice.detail()),
+                hint: optional(notice.hint()),
+            });
         });
         Ok(Self { client: config.connect(NoTls)?, engine: server.engine(), notices })
     }

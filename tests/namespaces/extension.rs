@@ -32,6 +32,18 @@ fn drop_extension_needs_no_cascade_and_a_new_one_meets_no_old_entry() {
 }
 
 #[test]
+fn a_column_that_somebody_has_added_to_the_registry_stays_empty() {
+    let database = stand().database();
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 30, 3);
+    session.run("ALTER TABLE vcache_namespace ADD COLUMN x int, ADD COLUMN y text");
+    source.register(&mut session, "docs", "");
+    session.run("SELECT vcache_alter_namespace('docs', '{\"ttl\": \"1 hour\"}')");
+    source.assert_search(&mut session, "docs", "[1,2,3]", 5);
+    assert_eq!(session.number("SELECT count(*) FROM vcache_namespace WHERE x IS NULL AND y IS NULL"), 1);
+}
+
+#[test]
 fn databases_of_one_server_never_meet_in_redis() {
     let stand = Stand::start();
     let (one, two) = (stand.database(), stand.database());
