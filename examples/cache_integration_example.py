@@ -50,7 +50,7 @@ class Search:
 
     def log_statistics(self, namespace: str) -> None:
         """Logs how the cache does, and warns when it hits less than it should."""
-        statement = "SELECT lookups, redis_hits, misses, bypasses, hit_rate FROM vcache_stats WHERE namespace = %s"
+        statement = "SELECT lookups, shared_hits + redis_hits, misses, bypasses, hit_rate FROM vcache_stats WHERE namespace = %s"
         row = self._connection.execute(statement, (namespace,)).fetchone()
         if row is None or not row[0]:
             log.info("%s: no search yet", namespace)

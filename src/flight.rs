@@ -40,26 +40,24 @@ const LATER: Duration = Duration::from_millis(5);
 pub enum Flight<T> {
     /// Another has: this is what was found of it.
     Landed(T),
-    /// This session does, and the others wait for it.
+    /// This session does.
     Own(Own),
-    /// This session does as well; nobody waits.
-    Alone,
 }
 
-/// A computation that others wait for.
+/// A computation. With the lock, others wait for it.
 pub struct Own {
     number: u64,
-    _lock: Computation,
+    lock: Option<Computation>,
 }
 
 impl Own {
     /// Ends it, and tells whether others will find an entry.
     pub fn end(self, is_stored: bool) {
         if let Some(slot) = slot(self.number) {
-            if !is_stored {
-                slot.store(self.number, Ordering::Relaxed);
-            } else if slot.load(Ordering::Relaxed) == self.number {
+            if is_stored && slot.load(Ordering::Relaxed) == self.number {
                 slot.store(0, Ordering::Relaxed);
+            } else if !is_stored && self.lock.is_some() {
+                slot.store(self.number, Ordering::Relaxed);
             }
         }
     }
@@ -73,10 +71,11 @@ pub fn join<T>(
     look: impl FnOnce() -> Option<T>,
 ) -> Flight<T> {
     let (number, wait) = (number(key, version), settings::flight_wait());
+    let alone = Flight::Own(Own { number, lock: None });
     if wait.is_zero() || is_unstored(number) {
-        return Flight::Alone;
+        return alone;
     }
-    let own = |lock| Flight::Own(Own { number, _lock: lock });
+    let own = |lock| Flight::Own(Own { number, lock: Some(lock) });
     if let Some(lock) = Computation::try_begin(number) {
         // Another may have come to its end since this session looked.
         return glance().map_or_else(|| own(lock), Flight::Landed);
@@ -92,7 +91,7 @@ pub fn join<T>(
             return look().map_or_else(|| own(lock), Flight::Landed);
         }
     }
-    Flight::Alone
+    alone
 }
 
 fn number(key: CacheKey, version: Version) -> u64 {

@@ -154,14 +154,10 @@ impl Query<'_> {
         let may_be_stored = shared::is_on() || looked.is_redis_asked;
         let glance = || self.look_up_shared(place, Use::Uncounted).ok();
         let look = || self.look_up(place, Purpose::Answer).found.ok();
-        let flight = match may_be_stored {
-            true => flight::join(place.key, place.version, glance, look),
-            false => Flight::Alone,
-        };
-        let flight = match flight {
-            Flight::Landed(hit) => return Ok(hit.end()),
-            Flight::Own(own) => Some(own),
-            Flight::Alone => None,
+        let flight = match may_be_stored.then(|| flight::join(place.key, place.version, glance, look)) {
+            Some(Flight::Landed(hit)) => return Ok(hit.end()),
+            Some(Flight::Own(own)) => Some(own),
+            None => None,
         };
         // fetch_k is anybody's to set; what a search may hold in memory is not.
         let fetch_k =

@@ -2,6 +2,7 @@
 \dx+ vcache
 \d vcache_namespaces
 \d vcache_stats
+\d vcache_entries
 -- The functions, one a line.
 \pset format unaligned
 \pset tuples_only on

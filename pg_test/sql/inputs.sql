@@ -46,7 +46,7 @@ SELECT * FROM vcache_search(NULL, '[1,2,3]');
 
 -- The session goes on.
 SELECT * FROM vcache_search('docs', '[1,2,3]');
-SELECT lookups = redis_hits + misses + bypasses AS adds_up, stores FROM vcache_stats WHERE namespace = 'docs';
+SELECT lookups = shared_hits + redis_hits + misses + bypasses AS adds_up, stores FROM vcache_stats WHERE namespace = 'docs';
 SELECT vcache_stats_reset();
 SELECT vcache_drop_namespace('docs');
 DROP TABLE docs;

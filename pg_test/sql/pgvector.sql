@@ -15,7 +15,7 @@ SELECT namespace, metric, index, search_settings FROM vcache_namespaces;
 SELECT id, round(distance::numeric, 4) AS distance, payload FROM vcache_search('documents', '[0.1,0.9,0]', 3);
 SELECT id, round(distance::numeric, 4) AS distance, payload FROM vcache_search('documents', '[0.1,0.9,0]', 3);
 SELECT id, payload ->> 'title' AS title FROM vcache_search('documents', '[0.1,0.9,0]'::vector, 2);
-SELECT namespace, lookups, redis_hits, misses, bypasses, stores FROM vcache_stats;
+SELECT namespace, lookups, shared_hits, redis_hits, misses, bypasses, stores FROM vcache_stats;
 SELECT status, detail FROM vcache_health() WHERE component = 'engine';
 
 -- Every metric of the type; 'l1' is pgvector's alone.
@@ -31,7 +31,7 @@ SELECT vcache_create_namespace('half', 'docs', 'half', metric => 'l2');
 SELECT id, distance FROM vcache_search('half', '[0,1.0001,0]', 1);
 SELECT id, distance FROM vcache_search('half', '[0,1.0001,0]'::vector, 1);
 SELECT id, distance FROM vcache_search('half', '[0,1,0]'::halfvec, 1);
-SELECT lookups, redis_hits, misses FROM vcache_stats WHERE namespace = 'half';
+SELECT lookups, shared_hits, redis_hits, misses FROM vcache_stats WHERE namespace = 'half';
 SELECT id FROM vcache_search('half', '[0,1e5,0]', 1);
 
 -- What is no vector to vcache, and what is no setting to pgvector.

@@ -45,7 +45,7 @@ SET ROLE regress_vcache_reader;
 SELECT id FROM vcache_search('docs', '[0,0]');
 
 RESET ROLE;
-SELECT lookups, redis_hits, misses, bypasses FROM vcache_stats WHERE namespace = 'docs';
+SELECT lookups, shared_hits, redis_hits, misses, bypasses FROM vcache_stats WHERE namespace = 'docs';
 SELECT vcache_stats_reset();
 SELECT vcache_drop_namespace('docs');
 DROP TABLE docs;

@@ -13,7 +13,7 @@ SELECT id, round(distance::numeric, 4) AS distance, payload FROM vcache_search('
 SELECT id, round(distance::numeric, 4) AS distance, payload FROM vcache_search('documents', '[0.1,0.9,0]', 3);
 SELECT id, payload ->> 'title' AS title FROM vcache_search('documents', ARRAY[0.1, 0.9, 0], 2);
 
-SELECT namespace, lookups, redis_hits, misses, bypasses, stores, round(hit_rate::numeric, 2) AS hit_rate FROM vcache_stats;
+SELECT namespace, lookups, shared_hits, redis_hits, misses, bypasses, stores, round(hit_rate::numeric, 2) AS hit_rate FROM vcache_stats;
 
 -- An answer may be as old as its ttl; '0' asks the engine.
 DELETE FROM docs WHERE id = 1;

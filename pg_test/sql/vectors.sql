@@ -16,7 +16,7 @@ SELECT id FROM vcache_search('docs', ARRAY[1,2,3]::float8[], 1);
 SELECT id FROM vcache_search('docs', ARRAY[1.0,2.00,3], 1);
 SELECT id FROM vcache_search('docs', '[1,2,3]'::ruvector, 1);
 SELECT id FROM vcache_search('docs', (SELECT embedding FROM docs WHERE id = 1), 1);
-SELECT lookups, redis_hits, misses FROM vcache_stats WHERE namespace = 'docs';
+SELECT lookups, shared_hits, redis_hits, misses FROM vcache_stats WHERE namespace = 'docs';
 
 -- Minus zero is zero; what differs in the last place is another vector.
 SELECT vcache_stats_reset();
@@ -25,7 +25,7 @@ SELECT id FROM vcache_search('docs', '[-0,-1,-0.0]', 1);
 SELECT id FROM vcache_search('docs', '{-0,-1,0}'::float8[], 1);
 SELECT id FROM vcache_search('docs', '[0,-1,1e-45]', 1);
 SELECT id FROM vcache_search('docs', '[0,-1.0000001,0]', 1);
-SELECT lookups, redis_hits, misses FROM vcache_stats WHERE namespace = 'docs';
+SELECT lookups, shared_hits, redis_hits, misses FROM vcache_stats WHERE namespace = 'docs';
 
 -- An entry of K rows answers every smaller number.
 SELECT vcache_stats_reset();
@@ -33,7 +33,7 @@ SELECT count(*) FROM vcache_search('docs', '[5,5,5]', 20);
 SELECT count(*) FROM vcache_search('docs', '[5,5,5]', 1);
 SELECT count(*) FROM vcache_search('docs', '[5,5,5]', 21);
 SELECT count(*) FROM vcache_search('docs', '[5,5,5]', 50);
-SELECT lookups, redis_hits, misses FROM vcache_stats WHERE namespace = 'docs';
+SELECT lookups, shared_hits, redis_hits, misses FROM vcache_stats WHERE namespace = 'docs';
 
 SELECT vcache_stats_reset();
 SELECT vcache_drop_namespace('docs');

@@ -75,7 +75,8 @@ impl Computation {
         let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
         // SAFETY: the lock belongs to the resource owner of the moment, which gives it back unless `drop` does.
         let taken = unsafe { pg_sys::LockAcquireExtended(&tag, mode, false, true, false, std::ptr::null_mut()) };
-        (taken != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL).then_some(Self { tag })
+        // Not then_some: one that is made is one that is dropped.
+        (taken != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL).then(|| Self { tag })
     }
 }
 

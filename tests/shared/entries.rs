@@ -29,7 +29,7 @@ fn entries_are_shown_with_what_is_known_of_them() {
     // To look is not to use.
     assert_eq!(shown(&mut session, "hits"), ["0", "3", "0"]);
     // One that is of an earlier version stands until a search takes its place.
-    session.run("UPDATE docs SET n = 1 WHERE id = 1");
+    session.run("UPDATE docs SET title = 'renamed' WHERE id = 1");
     assert_eq!(shown(&mut session, "namespace").len(), 3);
     source.assert_search(&mut session, "docs", "[3,2,1]", 5);
     assert_eq!(shown(&mut session, "namespace, hits"), ["docs 0", "docs 0", "tähler \"x\" 0"]);
@@ -116,7 +116,7 @@ fn explain_tells_the_tier_and_leaves_no_trace() {
     let longer = session.value("SELECT reason FROM vcache_explain('docs', '[1,2,3]', 25)");
     assert_eq!(longer, "the entry under this key has fewer rows than top_k");
     let source = Source { table: "docs".to_owned(), dimensions: 3, metric: harness::Metric::L2 };
-    session.run("UPDATE docs SET n = 2 WHERE id = 1");
+    session.run("DELETE FROM docs WHERE id = 1");
     let stale = session.value("SELECT reason FROM vcache_explain('docs', '[1,2,3]', 5)");
     assert!(stale.starts_with("the rows have changed since the entry under this key was stored"), "{stale}");
     source.assert_search(&mut session, "docs", "[1,2,3]", 5);

@@ -6,6 +6,9 @@ use harness::{Session, until};
 
 use crate::scene::{COLD, COMPUTING, Held, assert_found, in_engine, leader, searching, told, waiting, without_redis};
 
+/// Of one who is terminated: the driver may find the connection closed before it reads why.
+const GONE: &str = "";
+
 /// How the one who computes is brought to an end, if not by what `settings` do: by the observer, who knows its process.
 fn another_takes_over(settings: &str, end: impl FnOnce(&mut Session, i64), sqlstate: &str) {
     let server = without_redis().start();
@@ -34,7 +37,9 @@ fn another_takes_over(settings: &str, end: impl FnOnce(&mut Session, i64), sqlst
         }
     });
     let stats = database.stats("docs");
-    assert_eq!((stats.outcomes(), stats.stores, stats.engine_errors), ((2, 1, 0), 1, 1));
+    assert_eq!((stats.outcomes(), stats.stores), ((2, 1, 0), 1));
+    // Who is terminated counts no more.
+    assert_eq!(stats.engine_errors, i64::from(sqlstate != GONE));
     assert_eq!(session.number(COMPUTING), 0);
 }
 
@@ -53,7 +58,7 @@ fn cancelled() {
 
 #[test]
 fn terminated() {
-    another_takes_over("", by("pg_terminate_backend"), "57P01");
+    another_takes_over("", by("pg_terminate_backend"), GONE);
 }
 
 #[test]
@@ -112,7 +117,7 @@ fn a_waiter_who_is_cancelled_or_terminated_harms_nobody() {
         session.run(&format!("SELECT pg_cancel_backend({cancelled}), pg_terminate_backend({terminated})"));
         let (mut second, failure) = second.join().expect("a session");
         failure.expect_err("a cancel").assert("57014", &[]);
-        third.join().expect("a session").1.expect_err("a termination").assert("57P01", &[]);
+        third.join().expect("a session").1.expect_err("a termination").assert(GONE, &[]);
         assert_eq!((in_engine(&mut session), session.number(COMPUTING)), (1, 1));
         holder.run("ROLLBACK");
         assert_found(&plain, first.join().expect("a session"));

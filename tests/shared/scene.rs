@@ -123,6 +123,8 @@ pub fn searching<'scope>(
 /// Asserts what a search in a thread has found.
 #[track_caller]
 pub fn assert_found(plain: &[Row], found: (Session, Result<Vec<Row>, Failure>)) -> Session {
-    assert_same(&found.1.expect("an answer"), plain, 5);
-    found.0
+    let (mut session, found) = found;
+    assert_same(&found.expect("an answer"), plain, 5);
+    assert_eq!(session.notices(), [], "what it was told");
+    session
 }

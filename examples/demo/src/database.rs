@@ -123,7 +123,7 @@ impl Counters {
     /// Reads them from `vcache_stats`.
     pub fn read(client: &mut Client) -> Outcome<Self> {
         let row = client.query_one(
-            "SELECT lookups::bigint, redis_hits::bigint, misses::bigint, (redis_errors + redis_timeouts)::bigint,
+            "SELECT lookups::bigint, (shared_hits + redis_hits)::bigint, misses::bigint, (redis_errors + redis_timeouts)::bigint,
                     coalesce(hit_rate, 0)::float8
                FROM vcache_stats WHERE namespace = 'documents'",
             &[],
@@ -138,10 +138,10 @@ impl Counters {
         })
     }
 
-    /// One line on who answered, and, if Redis did not, where to look.
+    /// One line on who answered, and, if Redis failed, where to look.
     pub fn print_line(&self) {
         println!(
-            "  vcache counted {} searches: {} answered from Redis, {} by RuVector",
+            "  vcache counted {} searches: {} answered from the cache, {} by RuVector",
             print::thousands(self.lookups),
             print::thousands(self.hits),
             print::thousands(self.misses)
