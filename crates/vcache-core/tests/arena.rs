@@ -214,8 +214,8 @@ impl Drop for Ends<'_> {
 
 #[test]
 fn readers_and_writers_beside_each_other() {
-    let (turns, readers) = if cfg!(miri) { (40, 2) } else { (20_000, 4) };
-    let memory = words(16_000);
+    let (turns, readers, bytes) = if cfg!(miri) { (30, 1, 6000) } else { (20_000, 4, 16_000) };
+    let memory = words(bytes);
     let arena = arena::arena(&memory, 300).unwrap();
     let (done, barrier) = (AtomicBool::new(false), Barrier::new(readers + 3));
     // Every byte of an entry is its key's number, and the owner says how many there are.
@@ -243,6 +243,7 @@ fn readers_and_writers_beside_each_other() {
                         Lookup::Absent => {}
                         other => panic!("{other:?}"),
                     }
+                    std::thread::yield_now();
                 }
             });
         }
@@ -269,6 +270,7 @@ fn readers_and_writers_beside_each_other() {
             }
             arena.retain(|owner| owner != walks % 300);
             walks += 1;
+            std::thread::yield_now();
         }
     });
     arena.audit().unwrap();
