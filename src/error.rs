@@ -81,6 +81,10 @@ pub enum Error {
         kind: String,
     },
     PatternWithoutColumn(String),
+    ShowsNames {
+        column: String,
+        kind: String,
+    },
     Freshness(String),
     Options,
     UnknownOption {
@@ -306,6 +310,11 @@ impl Error {
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("freshness \"{given}\" is not known"),
                 "It is 'exact', what the database would answer, or 'ttl': an answer may be as old as its ttl.",
+            ),
+            Self::ShowsNames { column, kind } => hint(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("column \"{column}\" has type {kind}, whose values are shown by names of other objects"),
+                "Those may change while the rows do not. Leave the column out of payload_columns, or use freshness 'ttl'.",
             ),
             Self::Options => hint(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,

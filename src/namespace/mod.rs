@@ -151,6 +151,8 @@ pub struct Definition {
     /// How that column gives each tenant's rows a clock, if it can.
     pub divider: Option<Divider>,
     pub is_exact: bool,
+    /// A column of an answer whose values are shown by names that are no part of the source.
+    pub shows_names: Option<Column>,
     /// In microseconds.
     pub ttl: Option<i64>,
     pub fetch_k: Option<u32>,
@@ -206,6 +208,11 @@ impl Definition {
                 })
                 .collect(),
             is_exact: registration.is_exact(),
+            shows_names: payload
+                .iter()
+                .chain([&id])
+                .find(|column| catalog::shows_names(column.kind))
+                .map(|column| Column::clone(column)),
             ttl: registration.ttl.map(Interval::total_microseconds),
             fetch_k: registration.fetch_k.and_then(|k| u32::try_from(k).ok()),
             search_settings,

@@ -342,6 +342,9 @@ fn check(registration: &Registration, source: &Table, class: &Class) -> Result<D
     match Definition::derive(registration, source) {
         Err(Error::SourceColumnGone { column, .. }) => Err(Error::UnknownColumn { table: class.name.clone(), column }),
         Err(error) => Err(error),
+        Ok(Definition { is_exact: true, shows_names: Some(column), .. }) => {
+            Err(Error::ShowsNames { column: column.name, kind: catalog::type_text(column.kind) })
+        }
         Ok(definition) => {
             if !registration.name.is_pattern {
                 // The name is the value: one that is none of the column's type would never find a row.

@@ -262,6 +262,37 @@ pub fn base_type(oid: pg_sys::Oid) -> pg_sys::Oid {
     unsafe { pg_sys::getBaseType(oid) }
 }
 
+/// Whether a value of the type, or a part of one, is shown as the name of some other object, which may change while the value does not. DDL
+/// on types and collations is heard of, whoever's names they are.
+pub fn shows_names(kind: pg_sys::Oid) -> bool {
+    const NAMES: [pg_sys::Oid; 10] = [
+        pg_sys::REGPROCOID,
+        pg_sys::REGPROCEDUREOID,
+        pg_sys::REGOPEROID,
+        pg_sys::REGOPERATOROID,
+        pg_sys::REGCLASSOID,
+        pg_sys::REGROLEOID,
+        pg_sys::REGNAMESPACEOID,
+        pg_sys::REGCONFIGOID,
+        pg_sys::REGDICTIONARYOID,
+        pg_sys::ACLITEMOID,
+    ];
+    let base = base_type(kind);
+    if NAMES.contains(&base) {
+        return true;
+    }
+    if let Some(element) = element_type(base) {
+        return shows_names(element);
+    }
+    // SAFETY: a catalog look-up; the invalid OID for what is no row type. A row type never holds itself.
+    match unsafe { pg_sys::get_typ_typrelid(base) } {
+        pg_sys::InvalidOid => false,
+        table => {
+            Table::try_open(table).is_some_and(|open| columns(&open).iter().any(|column| shows_names(column.kind)))
+        }
+    }
+}
+
 pub fn is_enum(kind: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up.
     unsafe { pg_sys::get_typtype(kind) as u8 == pg_sys::TYPTYPE_ENUM }

@@ -185,3 +185,36 @@ fn exact_is_refused_where_there_are_no_triggers() {
     }));
     assert_eq!(session.number("SELECT count(*) FROM vcache_namespaces"), 0);
 }
+
+#[test]
+fn exact_is_refused_where_rows_show_names_of_other_objects() {
+    let database = stand().database();
+    let (scene, mut session) = Scene::new(&database);
+    session.run("CREATE DOMAIN of_role AS regrole; CREATE TYPE pair AS (a int, b regclass)");
+    for (kind, is_refused) in [
+        ("regclass", true),
+        ("regrole[]", true),
+        ("of_role", true),
+        ("pair", true),
+        ("pair[]", true),
+        ("aclitem", true),
+        ("regtype", false),
+        ("text", false),
+    ] {
+        session.run(&format!("ALTER TABLE docs ADD COLUMN other {kind}"));
+        let register = "SELECT vcache_create_namespace('x', 'docs', 'embedding', metric => 'l2', payload_columns => '{other}', freshness => 'exact')";
+        if is_refused {
+            session.fails(register).assert("0A000", &["column \"other\" has type", "payload_columns"]);
+            session.run(&register.replace("'exact'", "'ttl'"));
+        } else {
+            session.run(register);
+        }
+        session.run("SELECT vcache_drop_namespace('x'); ALTER TABLE docs DROP COLUMN other");
+    }
+    // One that comes later makes bypasses.
+    session.run("SELECT vcache_alter_namespace('docs', '{\"payload_columns\": [\"*\"]}')");
+    scene.miss(&mut session);
+    scene.hit(&mut session);
+    session.run("ALTER TABLE docs ADD COLUMN other regclass");
+    scene.bypass(&mut session, "clock");
+}
