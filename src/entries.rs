@@ -1,5 +1,6 @@
 //! Owns the view `vcache_entries`: what tier 1 holds of this database.
 
+use crate::key;
 use crate::pg::function::{Call, Interval, interval_datum, sql_function};
 use crate::pg::result::{self, Value};
 use crate::pg::{time, varlena};
@@ -9,12 +10,16 @@ use vcache_core::codec::Entry;
 
 sql_function!(vcache_entry_rows, pg_finfo_vcache_entry_rows, rows);
 
-/// `namespace, key, bytes, age, expires_in, hits`.
+/// `namespace, key, bytes, age, expires_in, hits`. What an earlier installation of the extension has left is nobody's, and not shown.
 fn rows(call: &Call) -> Datum {
+    let secret = match key::secret(call.schema()) {
+        Ok(secret) => secret,
+        Err(error) => error.raise(),
+    };
     let now = time::now();
     let mut rows = Vec::new();
     for entry in shared::entries().filter(|entry| entry.expires_at > now) {
-        let name = |bytes: &[u8]| Entry::decode_local(bytes).map(|entry| entry.header.namespace.to_owned());
+        let name = |bytes: &[u8]| Entry::decode_local(bytes, &secret).map(|entry| entry.header.namespace.to_owned());
         if let Lookup::Found(Ok(name)) = shared::get(entry.key, Use::Uncounted, name) {
             rows.push([
                 (varlena::text_datum(&name), false),

@@ -225,7 +225,7 @@ impl Query<'_> {
 
     fn look_up_shared(&self, place: &Place, kind: Use) -> Result<Hit, Miss> {
         let read = |bytes: &[u8]| {
-            let entry: Entry<'_> = Entry::decode_local(bytes)?;
+            let entry: Entry<'_> = Entry::decode_local(bytes, &place.secret)?;
             let top_k = self.top_k as usize;
             self.judge(&entry.header, place, || Rows::of_images(entry.local_rows(top_k)), Outcome::SharedHit)
         };
@@ -245,11 +245,11 @@ impl Query<'_> {
             let Ok(row) = row else { return };
             answer.push(row);
         }
-        self.put_shared(&entry.header, &answer, entry.header.expires_at, &Rows::default());
+        self.put_shared(&entry.header, &answer, &place.secret, entry.header.expires_at, &Rows::default());
     }
 
     /// `rows` are as many of the answer's as have been made already.
-    fn put_shared(&self, header: &Header<'_>, answer: &Answer, expires_at: i64, rows: &Rows) -> Store {
+    fn put_shared(&self, header: &Header<'_>, answer: &Answer, secret: &Secret, expires_at: i64, rows: &Rows) -> Store {
         if !shared::is_on() {
             return Store::Off;
         }
@@ -258,7 +258,7 @@ impl Query<'_> {
         let Ok(rest) = json::jsonbs(rest) else { return Store::Off };
         payloads.extend(rest);
         let images = payloads.iter().map(|payload| payload.map(json::image));
-        match codec::encode_local(header, answer, images, settings::max_entry_size()) {
+        match codec::encode_local(header, answer, images, secret, settings::max_entry_size()) {
             Some(bytes) => {
                 shared::put(header.key, &bytes, expires_at, existing(time::is_newest_reader()), self.counters)
             }
@@ -292,7 +292,7 @@ impl Query<'_> {
                 (&fewer.0, &fewer.1, bytes)
             }
         };
-        let in_shared = self.put_shared(header, answer, expires_at, rows);
+        let in_shared = self.put_shared(header, answer, secret, expires_at, rows);
         let in_redis = existing.map_or(Store::Off, |existing| redis::put(header.key, &bytes, milliseconds, existing));
         if let Store::Failed(failure) = in_redis {
             self.counters.count_failure(failure);

@@ -17,7 +17,7 @@ const SETTINGS: [&str; 9] = [
 ];
 
 const PAYLOAD: &str = "at timestamptz DEFAULT '2024-02-03 04:05:06+00', day date DEFAULT '2024-02-03', span interval DEFAULT '1 day 2 hours', \
-                       raw bytea DEFAULT '\\x0102', measure float8 DEFAULT 0.1::float4, kind regclass DEFAULT 'docs'::regclass";
+                       raw bytea DEFAULT '\\x0102', measure float8 DEFAULT 0.1::float4, kind regtype DEFAULT 'docs'::regtype";
 
 fn found(session: &mut Session) -> Vec<Vec<Option<String>>> {
     session.rows("SELECT id, payload FROM public.vcache_search('wide', '[9,9,9]', 5)")

@@ -80,7 +80,8 @@ fn lags_behind(stand: &Stand) {
 
 #[test]
 fn a_standby_replaces_what_it_has_outrun() {
-    let stand = Stand::start();
+    // Its own memory is nobody else's.
+    let stand = Stand::start_with(|setup| setup.set("vcache.shared_memory_size", "0"));
     let database = stand.database();
     let (here, mut session) = Scene::new(&database);
     let standby = stand.server.standby();

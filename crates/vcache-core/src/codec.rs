@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
 const MAGIC: &str = "vcache";
-/// Of an entry in this server's own memory, which holds payloads as the server has them in memory, and no sum.
+/// Of an entry in this server's own memory, which holds payloads as the server has them in memory, and in place of a sum what tells the secret.
 const LOCAL: &str = "vcache here";
 /// The format of the bytes. It is part of every key, too: entries of another format are never met.
 pub const FORMAT: u8 = 2;
@@ -186,6 +186,7 @@ pub fn encode_local<'a>(
     header: &Header<'_>,
     answer: &Answer,
     images: impl Iterator<Item = Option<&'a [u8]>>,
+    secret: &Secret,
     limit: usize,
 ) -> Option<Vec<u8>> {
     let (mut ends, mut bytes) = (Vec::with_capacity(4 * answer.len()), Vec::new());
@@ -193,7 +194,7 @@ pub fn encode_local<'a>(
         bytes.extend_from_slice(image.unwrap_or_default());
         ends.extend(packed_end(bytes.len(), image.is_none())?.to_le_bytes());
     }
-    pack(header, answer, (ends, &bytes), limit, |_| (LOCAL, 0))
+    pack(header, answer, (ends, &bytes), limit, |_| (LOCAL, secret.sum(LOCAL.as_bytes())))
 }
 
 fn pack(
@@ -248,8 +249,8 @@ impl<'a> Entry<'a> {
     ///
     /// # Errors
     /// [`Damage`], for bytes of another form.
-    pub fn decode_local(bytes: &'a [u8]) -> Result<Self, Damage> {
-        Self::unpack(bytes, LOCAL, |_, _| true)
+    pub fn decode_local(bytes: &'a [u8], secret: &Secret) -> Result<Self, Damage> {
+        Self::unpack(bytes, LOCAL, |_, sum| secret.sum(LOCAL.as_bytes()) == sum)
     }
 
     fn unpack(bytes: &'a [u8], wanted: &str, fits: impl FnOnce(&[u8], u64) -> bool) -> Result<Self, Damage> {
@@ -481,14 +482,14 @@ mod tests {
         ) {
             let rows: Vec<_> = (0..images.len()).map(|i| (Some(i.to_string()), i as f64, Some("{}".into()))).collect();
             let answer = answer(&rows);
-            let bytes = encode_local(&header(), &answer, images.iter().map(|image| image.as_deref()), usize::MAX).unwrap();
-            let entry = Entry::decode_local(&bytes).unwrap();
+            let bytes = encode_local(&header(), &answer, images.iter().map(|image| image.as_deref()), &secret(), usize::MAX).unwrap();
+            let entry = Entry::decode_local(&bytes, &secret()).unwrap();
             prop_assert_eq!(entry.header, header());
             let read: Vec<_> = entry.local_rows(usize::MAX).collect::<Result<_, _>>().unwrap();
             prop_assert_eq!(read.iter().map(|(_, image)| *image).collect::<Vec<_>>(), images.iter().map(|image| image.as_deref()).collect::<Vec<_>>());
             prop_assert_eq!(Entry::decode(&bytes, &secret()).unwrap_err(), Damage::Malformed);
             let shared = encode(&header(), &answer, &secret(), usize::MAX).unwrap();
-            prop_assert_eq!(Entry::decode_local(&shared).unwrap_err(), Damage::Malformed);
+            prop_assert_eq!(Entry::decode_local(&shared, &secret()).unwrap_err(), Damage::Malformed);
         }
 
         #[test]
