@@ -362,7 +362,7 @@ impl Error {
                 Code::ERRCODE_DUPLICATE_OBJECT,
                 format!("trigger \"{trigger}\" for table \"{table}\" already exists"),
                 Some("It is not vcache's, which needs one of that name.".into()),
-                Some(format!("Rename it: ALTER TRIGGER {trigger} ON {table} RENAME TO ….")),
+                Some("Give it another name: ALTER TRIGGER … RENAME TO ….".into()),
             ),
             Self::NotOwnerOfRelative { relative, source, is_descendant } => {
                 let (child, parent) = if is_descendant { (&relative, &source) } else { (&source, &relative) };

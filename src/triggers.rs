@@ -177,7 +177,10 @@ fn guard_new_members(schema: Oid, table: Oid) {
         }
         if let Some(Work { mut create, has_any, taken, .. }) = work_on(schema, member) {
             create.retain(|needed| (!has_any || needed.on == On::DividedLeaves) && !taken.contains(&needed.name));
-            create.iter().for_each(|needed| put(schema, member, needed));
+            // What cannot be altered now, is without them until somebody puts them right: his command shall not fail for that.
+            if !create.is_empty() && Table::try_open(member).is_some_and(|open| !relation::is_in_use(&open)) {
+                create.iter().for_each(|needed| put(schema, member, needed));
+            }
         }
     }
 }

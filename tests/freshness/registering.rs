@@ -103,6 +103,15 @@ fn a_detached_partition_is_left_without_triggers() {
     scene.right(&mut session);
     session.run("SELECT vcache_drop_namespace('docs')");
     assert_eq!(triggers(&mut session), Vec::<String>::new());
+    // Nor is an ATTACH: there they come when somebody puts them right.
+    scene.register(&mut session, "");
+    session.run(
+        "BEGIN; INSERT INTO high VALUES (1003, '', 0, '[1,1,1]'); \
+         ALTER TABLE docs ATTACH PARTITION high FOR VALUES FROM (20) TO (2000); COMMIT",
+    );
+    scene.bypass(&mut session, "triggers");
+    session.run("SELECT vcache_alter_namespace('docs', '{}')");
+    scene.warm(&mut session);
 }
 
 #[test]

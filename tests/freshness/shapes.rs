@@ -100,6 +100,8 @@ fn race_03_what_such_a_reader_finds_is_not_for_a_standby_that_lags_behind() {
         standby.catch_up(&stand.server);
         scene.right(&mut session);
         scene.hit(&mut session);
+        // Where the clock is the same, the primary may have found its answer in its own memory, and Redis may have the standby's still.
+        there.right(&mut behind);
         there.hit(&mut behind);
     }
 }
