@@ -173,21 +173,25 @@ fn cast<'server>(
     cast
 }
 
-/// Once nothing is written any more: every search, twice; the second time from a tier.
+/// Once nothing is written any more: every search, with what has been left in the tiers, and twice without; the second time from a tier.
 fn settle(server: &Postgres, database: &str, scene: &Scene) {
     let mut session = server.connect("postgres", database);
     finish_prepared(&mut session);
     ddl::mend(&mut session);
     let all: Vec<usize> = (0..QUERIES).collect();
     let mut counted = Vec::new();
-    for _ in 0..2 {
+    for times in 0..3 {
+        if times == 1 {
+            // A reader of an older snapshot may have stored in the one tier what it left alone in the other.
+            session.run("SELECT vcache_flush()");
+        }
         counted.push(Counted::of(&mut session));
         for namespace in &NAMESPACES {
             let differences = session.rows(&scene.comparison(namespace, &all, 10, true));
             assert!(differences.is_empty(), "{differences:#?}");
         }
     }
-    let (before, after) = (&counted[1], Counted::of(&mut session));
+    let (before, after) = (&counted[2], Counted::of(&mut session));
     assert_eq!(after.hits - before.hits, after.lookups - before.lookups, "hits come back: {before:?} {after:?}");
 }
 

@@ -120,7 +120,7 @@ def test_how_long():
             "SELECT outcome, tier, age, expires_in FROM vcache_explain(%s, %s, ttl => %s)",
             ("documents", vector, timedelta(hours=1)),
         ).fetchone()
-        assert explained[:2] == ("hit", "redis"), explained
+        assert explained[:2] == ("hit", "shared"), explained
         assert timedelta(0) <= explained[2] < timedelta(minutes=5), explained
         assert timedelta(minutes=10) < explained[3] <= timedelta(hours=1), explained
         search = "SELECT id FROM vcache_search(%s, %s, ttl => %s)"
