@@ -1,6 +1,6 @@
 //! Redis that was never there, that goes away, comes back, refuses.
 
-use harness::{Postgres, Redis, Setup, Stand, Stop};
+use harness::{Redis, Setup, Stand, Stop};
 
 use crate::{assert_searches, prepared};
 

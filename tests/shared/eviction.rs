@@ -64,6 +64,23 @@ fn what_has_made_room_is_found_in_redis() {
 }
 
 #[test]
+fn what_has_expired_makes_room_and_is_no_eviction() {
+    let server = without_redis().set("vcache.shared_memory_size", "64kB").start();
+    let database = server.database();
+    let mut session = database.session();
+    let source = Source::docs(&mut session, 50, 3);
+    source.register(&mut session, "brief", "ttl => '500 ms'");
+    source.register(&mut session, "lasting", "");
+    search(&mut session, &source, "brief", 0..10);
+    session.run("SELECT pg_sleep(0.6)");
+    search(&mut session, &source, "lasting", 0..200);
+    let (brief, lasting) = (database.stats("brief"), database.stats("lasting"));
+    assert_eq!((brief.stores, brief.evictions), (10, 0), "{brief:?}");
+    assert!(lasting.evictions > 50, "{lasting:?}");
+    assert_eq!(lasting.stores - lasting.evictions, held(&mut session, "lasting"), "{lasting:?}");
+}
+
+#[test]
 fn of_databases_too() {
     let server = without_redis().set("vcache.shared_memory_size", "128kB").start();
     let (one, two) = (server.database(), server.database());

@@ -1,5 +1,6 @@
 //! Measures hits from shared memory: over a SELECT of a constant row, over a cache kept by hand in an unlogged table, over the engine itself,
 //! and of many clients at once. The vector goes as the engine's own type, in binary.
+#![expect(clippy::indexing_slicing, reason = "the numbers are those of the arrays")]
 
 use crate::{Result, Target, percentile};
 use postgres::types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
