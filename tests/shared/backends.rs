@@ -32,9 +32,9 @@ struct Load<'server> {
 /// A row for each search whose answer is not that of the plain query in the same snapshot. Its distances are whole numbers, none twice.
 fn comparison(vector: &str) -> String {
     format!(
-        "SELECT f.ids, p.ids FROM (SELECT array_agg(id) AS ids FROM vcache_search('docs', '{vector}', 10)) f, \
-         (SELECT array_agg(id::text) AS ids FROM (SELECT id FROM docs ORDER BY embedding <-> '{vector}'::{VECTOR}, id LIMIT 10) o) p \
-         WHERE f.ids IS DISTINCT FROM p.ids"
+        "SELECT f.rows, p.rows FROM (SELECT array_agg(id || ' ' || (payload ->> 'n')) AS rows FROM vcache_search('docs', '{vector}', 10)) f, \
+         (SELECT array_agg(id || ' ' || n) AS rows FROM (SELECT id, n FROM docs ORDER BY embedding <-> '{vector}'::{VECTOR}, id LIMIT 10) o) p \
+         WHERE f.rows IS DISTINCT FROM p.rows"
     )
 }
 
@@ -167,7 +167,7 @@ fn assert_clean(database: &Database) {
 }
 
 fn cancels_and_terminations(server: &Postgres) {
-    let ends: u64 = std::env::var("VCACHE_ENDS").map_or(2000, |text| text.parse().expect("VCACHE_ENDS"));
+    let ends: u64 = std::env::var("VCACHE_ENDS").map_or(5000, |text| text.parse().expect("VCACHE_ENDS"));
     let database = server.database();
     let mut session = prepare(&database, 3000);
     let load = Load::new(server, database.name());

@@ -28,7 +28,7 @@ fn another_takes_over(settings: &str, end: impl FnOnce(&mut Session, i64), sqlst
         let others = others.map(|other| searching(scope, other));
         end(&mut session, pid);
         first.join().expect("a session").1.expect_err("a failure").assert(sqlstate, &[]);
-        // They wait for up to ten minutes, but not for somebody who is gone.
+        // They wait for up to two minutes, but not for somebody who is gone.
         until("another computes", || in_engine(&mut session) == 1 && waiting(&mut session) == 2);
         assert_ne!(leader(&mut session), pid);
         holder.run("ROLLBACK");

@@ -65,7 +65,7 @@ impl<'database> Held<'database> {
 
     /// The same of a session that is there.
     pub fn ready(mut session: Session) -> Session {
-        session.run("SET vcache.flight_wait = '10min'");
+        session.run("SET vcache.flight_wait = '2min'");
         session.search("docs", "[7,7,7]", 5);
         session
     }
