@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # The long run of tests/checker: for an hour with each engine, and, so that it is known to find something, against vcache with each of its planted
-# faults in turn.
+# faults in turn. At last tests/shared: sessions that are ended, and the memory of one that calls.
 #   SECONDS_EACH=n   how long with each engine (3600)
 #   FAULTS='…'       which faults (all)
+#   ENDS=n           how many cancels and terminations in each test of them (100000)
+#   CALLS=n          how many calls of one session (1000000)
 source "$(dirname "$0")/lib.sh"
 
 seconds=${SECONDS_EACH:-3600}
@@ -35,4 +37,8 @@ for engine in ruvector pgvector; do
     say "the checker with $engine: $seconds s"
     VCACHE_TEST_ENGINE=$engine VCACHE_CHECK_SECONDS=$seconds check
 done
+say "the tests of shared memory: ${ENDS:-100000} ends, ${CALLS:-1000000} calls"
+scripts/prefix.sh "$dir/pg"
+VCACHE_PG_PREFIX=$dir/pg VCACHE_ENDS=${ENDS:-100000} VCACHE_CALLS=${CALLS:-1000000} \
+    cargo test -p vcache-tests --test shared -- backends memory:: 9>&-
 say "done"
