@@ -17,7 +17,7 @@ const SETTINGS: [&str; 9] = [
 ];
 
 const PAYLOAD: &str = "at timestamptz DEFAULT '2024-02-03 04:05:06+00', day date DEFAULT '2024-02-03', span interval DEFAULT '1 day 2 hours', \
-                       raw bytea DEFAULT '\\x0102', measure float8 DEFAULT 0.1::float4, kind regtype DEFAULT 'docs'::regtype";
+                       raw bytea DEFAULT '\\x0102', measure float8 DEFAULT 0.1::float4, kind regtype DEFAULT 'mood'::regtype";
 
 fn found(session: &mut Session) -> Vec<Vec<Option<String>>> {
     session.rows("SELECT id, payload FROM public.vcache_search('wide', '[9,9,9]', 5)")
@@ -28,7 +28,7 @@ fn race_13_sessions_with_other_settings() {
     let database = stand().database();
     let (_, mut session) = Scene::new(&database);
     let columns = PAYLOAD.replace(", ", ", ADD ");
-    session.run(&format!("ALTER TABLE docs ADD {columns}"));
+    session.run(&format!("CREATE TYPE mood AS ENUM ('good'); ALTER TABLE docs ADD {columns}"));
     session.run("SELECT vcache_create_namespace('wide', 'docs', 'embedding', metric => 'l2', payload_columns => '{*}', freshness => 'exact')");
     // Each fills the cache in its turn, each other reads: after a write, and in a transaction that has written.
     for writer in SETTINGS {
