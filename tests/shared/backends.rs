@@ -1,16 +1,18 @@
 //! Backends that end in the middle of it, by a signal from PostgreSQL or from the kernel: nothing of them is left, and nobody is answered wrong.
 //!
-//! `VCACHE_ENDS` says how many cancels and terminations there are; `make deep` has more.
+//! `VCACHE_ENDS` says how many cancels and terminations there are, however long it takes, as `make deep` has it.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use harness::{Database, Failure, Generator, PATIENCE, Postgres, Session, Stand, VECTOR, until};
 
 use crate::scene::{COMPUTING, without_redis};
 
+/// How long they are ended in a short run.
+const LONGEST: Duration = Duration::from_secs(40);
 /// How many sessions search.
 const SESSIONS: usize = 8;
 /// What they search for.
@@ -71,7 +73,7 @@ impl<'server> Load<'server> {
         let mut generator = Generator::new(number as u64);
         while !self.is_over() {
             let Some(mut session) = self.server.try_connect("postgres", self.database) else {
-                thread::sleep(std::time::Duration::from_millis(5));
+                thread::sleep(Duration::from_millis(5));
                 continue;
             };
             // With the engine's library loaded: RuVector does not take it when that is cancelled.
@@ -123,7 +125,7 @@ impl<'server> Load<'server> {
             let start = Instant::now();
             while !searches.iter().all(thread::ScopedJoinHandle::is_finished) {
                 assert!(start.elapsed() < PATIENCE, "a session is stuck: {}", self.activity());
-                thread::sleep(std::time::Duration::from_millis(10));
+                thread::sleep(Duration::from_millis(10));
             }
         });
         assert_eq!(*self.wrong.lock().expect("verdict"), [""; 0]);
@@ -167,22 +169,27 @@ fn assert_clean(database: &Database) {
 }
 
 fn cancels_and_terminations(server: &Postgres) {
-    let ends: u64 = std::env::var("VCACHE_ENDS").map_or(5000, |text| text.parse().expect("VCACHE_ENDS"));
+    let told = std::env::var("VCACHE_ENDS").ok().map(|text| text.parse::<u64>().expect("VCACHE_ENDS"));
+    let is_enough = |made: u64, start: Instant| match told {
+        Some(ends) => made >= ends,
+        None => made >= 5000 || start.elapsed() > LONGEST,
+    };
+    let mut ends = 0;
     let database = server.database();
     let mut session = prepare(&database, 3000);
     let load = Load::new(server, database.name());
     load.run(
         |failure| ["57014", "57P01", ""].contains(&failure.sqlstate.as_str()),
         || {
-            let (mut generator, mut made) = (Generator::new(1), 0);
-            while made < ends && !load.is_over() {
+            let (mut generator, start) = (Generator::new(1), Instant::now());
+            while !is_enough(ends, start) && !load.is_over() {
                 let process = load.processes[generator.below(SESSIONS as u64) as usize].load(Ordering::SeqCst);
                 let end = if generator.below(5) == 0 { "pg_terminate_backend" } else { "pg_cancel_backend" };
                 if process > 0 {
                     session.run(&format!("SELECT {end}({process})"));
-                    made += 1;
+                    ends += 1;
                 }
-                thread::sleep(std::time::Duration::from_millis(generator.below(6)));
+                thread::sleep(Duration::from_millis(generator.below(6)));
             }
         },
     );
