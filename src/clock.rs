@@ -122,19 +122,22 @@ fn replace_one(table: &ClockTable, scope: Scope, now: i64) -> bool {
         Some((row, place)) => replace(row, place),
         None => (false, false),
     };
-    let (mut seen, mut removed) = (0, 0);
+    let (mut seen, mut surplus) = (0, Vec::new());
     if !done || merging {
         table.each(scope.number()..=scope.number(), |row, place| {
             seen += 1;
             if !done {
                 (done, merging) = replace(row, place);
-            } else if seen > SLOTS && removed < MERGED && !place.is_own() {
-                table.remove(place);
-                removed += 1;
+            } else if seen > SLOTS && !place.is_own() {
+                surplus.push(place);
             }
             // Whether there are too many is looked at now and then.
-            !done || (merging && removed < MERGED)
+            !done || (merging && surplus.len() < MERGED)
         });
+    }
+    // As many writers at a time as there are slots have a few rows more, and would lose them to each other again and again.
+    if surplus.len() > SLOTS {
+        surplus.into_iter().for_each(|place| table.remove(place));
     }
     done
 }
