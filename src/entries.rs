@@ -3,7 +3,7 @@
 use crate::key;
 use crate::pg::function::{Call, Interval, interval_datum, sql_function};
 use crate::pg::result::{self, Value};
-use crate::pg::{time, varlena};
+use crate::pg::{time, varlena, wait};
 use crate::tier::shared::{self, Lookup, Use};
 use pgrx::pg_sys::Datum;
 use vcache_core::codec::Entry;
@@ -19,6 +19,7 @@ fn rows(call: &Call) -> Datum {
     let now = time::now();
     let mut rows = Vec::new();
     for entry in shared::entries().filter(|entry| entry.expires_at > now) {
+        wait::accept_interrupts();
         let name = |bytes: &[u8]| Entry::decode_local(bytes, &secret).map(|entry| entry.header.namespace.to_owned());
         if let Lookup::Found(Ok(name)) = shared::get(entry.key, Use::Uncounted, name) {
             rows.push([

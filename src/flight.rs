@@ -51,7 +51,7 @@ pub struct Own {
 }
 
 impl Own {
-    /// Ends it, and tells whether others will find an entry.
+    /// Ends it, and tells whether others will find its entry.
     pub fn end(self, is_stored: bool) {
         if let Some(slot) = slot(self.number) {
             if is_stored && slot.load(Ordering::Relaxed) == self.number {
@@ -81,8 +81,8 @@ pub fn join<T>(
         return glance().map_or_else(|| own(lock), Flight::Landed);
     }
     let (begun, mut pause) = (Instant::now(), SOON);
-    while begun.elapsed() < wait && !is_unstored(number) {
-        wait::pause(pause);
+    while let Some(left) = wait.checked_sub(begun.elapsed()).filter(|_| !is_unstored(number)) {
+        wait::pause(pause.min(left));
         pause = (pause * 5 / 4).min(LATER);
         if let Some(found) = glance() {
             return Flight::Landed(found);

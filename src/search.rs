@@ -183,7 +183,8 @@ impl Query<'_> {
             self.store(&header, &answer, &rows, &place.secret, existing)
         };
         if let Some(flight) = flight {
-            flight.end(is_stored);
+            // Of what was kept, it may be an entry for others.
+            flight.end(is_stored || glance().is_some());
         }
         Ok((rows, Outcome::Miss(miss)))
     }
@@ -239,6 +240,9 @@ impl Query<'_> {
 
     /// Copies what Redis has to shared memory.
     fn keep(&self, bytes: &[u8], place: &Place) {
+        if shared::largest().is_none() {
+            return;
+        }
         let Ok(entry) = Entry::decode(bytes, &place.secret) else { return };
         let mut answer = Answer::default();
         for row in entry.rows(usize::MAX) {
@@ -248,17 +252,22 @@ impl Query<'_> {
         self.put_shared(&entry.header, &answer, &place.secret, entry.header.expires_at, &Rows::default());
     }
 
-    /// `rows` are as many of the answer's as have been made already.
+    /// Puts an answer into shared memory: all of it, or the first `top_k` rows if all of it is too large there. `rows` are as many
+    /// of them as have been made already.
     fn put_shared(&self, header: &Header<'_>, answer: &Answer, secret: &Secret, expires_at: i64, rows: &Rows) -> Store {
-        if !shared::is_on() {
+        let Some(most) = shared::largest().map(|largest| largest.min(settings::max_entry_size())) else {
             return Store::Off;
-        }
+        };
         let mut payloads: Vec<_> = rows.payloads().collect();
         let rest = answer.rows().skip(payloads.len()).map(|row| Ok::<_, json::NotJson>(row.payload));
         let Ok(rest) = json::jsonbs(rest) else { return Store::Off };
         payloads.extend(rest);
-        let images = payloads.iter().map(|payload| payload.map(json::image));
-        match codec::encode_local(header, answer, images, secret, settings::max_entry_size()) {
+        let encode = |header: &Header<'_>, answer: &Answer| {
+            let images = payloads.iter().take(answer.len()).map(|payload| payload.map(json::image));
+            codec::encode_local(header, answer, images, secret, most)
+        };
+        let fewer = || self.first_rows(header, answer).and_then(|(header, answer)| encode(&header, &answer));
+        match encode(header, answer).or_else(fewer) {
             Some(bytes) => {
                 shared::put(header.key, &bytes, expires_at, existing(time::is_newest_reader()), self.counters)
             }
@@ -266,8 +275,30 @@ impl Query<'_> {
         }
     }
 
-    /// Stores an answer where the next search looks: all of it, or the first `top_k` rows if all of it is too large. It never fails the
-    /// search. `existing`: what Redis is to do, if it is to be given it. Whether a tier has it now.
+    /// The same with Redis, for so many milliseconds.
+    fn put_redis(
+        &self,
+        header: &Header<'_>,
+        answer: &Answer,
+        secret: &Secret,
+        milliseconds: u64,
+        existing: Existing,
+    ) -> Store {
+        let encode =
+            |header: &Header<'_>, answer: &Answer| codec::encode(header, answer, secret, settings::max_entry_size());
+        let fewer = || self.first_rows(header, answer).and_then(|(header, answer)| encode(&header, &answer));
+        let put = |bytes: Vec<u8>| redis::put(header.key, &bytes, milliseconds, existing);
+        encode(header, answer).or_else(fewer).map_or(Store::Off, put)
+    }
+
+    /// The first `top_k` rows of an answer, if there are more.
+    fn first_rows<'h>(&self, header: &Header<'h>, answer: &Answer) -> Option<(Header<'h>, Answer)> {
+        let fewer = || (Header { asked: self.top_k, ..*header }, answer.first(self.top_k as usize));
+        (header.asked > self.top_k).then(fewer)
+    }
+
+    /// Stores an answer where the next search looks. It never fails the search. `existing`: what Redis is to do, if it is to be given it.
+    /// Whether a tier has taken it.
     fn store(
         &self,
         header: &Header<'_>,
@@ -282,18 +313,9 @@ impl Query<'_> {
             return false;
         }
         let expires_at = time::now().saturating_add(lives as i64);
-        let most = settings::max_entry_size();
-        let fewer;
-        let (header, answer, bytes) = match codec::encode(header, answer, secret, most) {
-            Some(bytes) => (header, answer, bytes),
-            None => {
-                fewer = (Header { asked: self.top_k, ..*header }, answer.first(self.top_k as usize));
-                let Some(bytes) = codec::encode(&fewer.0, &fewer.1, secret, most) else { return false };
-                (&fewer.0, &fewer.1, bytes)
-            }
-        };
         let in_shared = self.put_shared(header, answer, secret, expires_at, rows);
-        let in_redis = existing.map_or(Store::Off, |existing| redis::put(header.key, &bytes, milliseconds, existing));
+        let put_redis = |existing| self.put_redis(header, answer, secret, milliseconds, existing);
+        let in_redis = existing.map_or(Store::Off, put_redis);
         if let Store::Failed(failure) = in_redis {
             self.counters.count_failure(failure);
         }
@@ -301,7 +323,7 @@ impl Query<'_> {
         if is_stored {
             self.counters.count(Counter::Stores);
         }
-        is_stored || [in_shared, in_redis].contains(&Store::Kept)
+        is_stored
     }
 
     /// The rows of an entry of Redis' that answers, or why it does not.

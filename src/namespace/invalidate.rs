@@ -33,7 +33,7 @@ fn try_invalidate(call: &Call) -> Result<(), Error> {
     };
     // A registered name, or one that a pattern stands for: then all that the pattern stands for is forgotten.
     let registered = Name::parse(name).ok().and_then(|name| registry.get(&name));
-    let registration = match registered.or_else(|| registry.find(name, Registration::read)) {
+    let registration = match registered.or_else(|| registry.find(name, View::Caller, Registration::read)) {
         Some(registration) => registration,
         None => return Err(Error::UnknownNamespace { name: name.to_owned(), known: registry.names() }),
     };

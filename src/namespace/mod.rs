@@ -8,14 +8,16 @@ mod invalidate;
 mod register;
 mod row;
 
+use crate::clock;
 use crate::engine::{Engine, Statement};
 use crate::error::Error;
 use crate::pg::catalog::{self, Column, Operator};
 use crate::pg::function::{Interval, interval};
 use crate::pg::scan::{self, Condition, Table, Tuple, View};
-use crate::pg::{array, invalidation, snapshot, transaction, varlena};
+use crate::pg::snapshot::Sight;
+use crate::pg::{array, invalidation, time, transaction, varlena};
 use crate::tenant::Divider;
-use pgrx::pg_sys::{self, Datum, Oid, TransactionId};
+use pgrx::pg_sys::{self, Datum, Oid};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -274,8 +276,8 @@ pub struct Found {
 type Version = (Oid, (u64, u32), i64);
 
 thread_local! {
-    /// What names meant when the registry was read last, by vcache's schema.
-    static NAMED: RefCell<HashMap<String, Named>> = RefCell::default();
+    /// What names mean, by vcache's schema.
+    static NAMED: RefCell<Names> = RefCell::default();
     /// What has been derived in this backend.
     static DERIVED: RefCell<HashMap<Version, Rc<Definition>>> = RefCell::new(HashMap::new());
 }
@@ -284,25 +286,47 @@ thread_local! {
 const DERIVED_MOST: usize = 1000;
 const NAMED_MOST: usize = 10_000;
 
-/// What a name was found to mean. Whoever changes the registry tells of it, as of any change of a table; so what was found in the newest version of
-/// a row is what every snapshot finds that sees who wrote it.
+/// What names were found to mean in one generation.
+#[derive(Default)]
+struct Names {
+    generation: u64,
+    all: HashMap<String, Named>,
+}
+
+/// What a name meant when nobody saw more than `since`. Whoever changes the registry tells of it, as of any change of a table; so until then
+/// it is what every snapshot finds that sees as much.
 struct Named {
     schema: Oid,
     definition: Rc<Definition>,
-    writer: TransactionId,
-    generation: u64,
+    since: Sight,
+}
+
+impl Names {
+    fn get(&self, schema: Oid, name: &str) -> Option<&Named> {
+        let is_current = self.generation == invalidation::generation();
+        self.all.get(name).filter(|found| is_current && found.schema == schema)
+    }
+
+    /// Gives what is outdated, for its owner to drop.
+    fn insert(&mut self, generation: u64, name: &str, named: Named) -> HashMap<String, Named> {
+        let is_over = self.generation != generation || self.all.len() >= NAMED_MOST;
+        let outdated = if is_over { std::mem::take(&mut self.all) } else { HashMap::new() };
+        self.generation = generation;
+        self.all.insert(name.to_owned(), named);
+        outdated
+    }
 }
 
 fn find_named(schema: Oid, name: &str) -> Option<Found> {
-    let (definition, writer, generation) = NAMED.with_borrow(|named| {
-        let found = named.get(name).filter(|found| found.schema == schema)?;
-        Some((Rc::clone(&found.definition), found.writer, found.generation))
+    let definition = NAMED.with_borrow(|named| {
+        let found = named.get(schema, name).filter(|found| found.since <= Sight::active())?;
+        Some(Rc::clone(&found.definition))
     })?;
+    let generation = invalidation::generation();
     let source = Table::try_open(definition.source)?;
     // Changes of catalogs are accepted here even where the lock was held already, so the generation is today's.
     transaction::accept_changes_of_catalogs();
-    let is_so = generation == invalidation::generation() && snapshot::sees_all_of(&[writer]);
-    is_so.then_some(Found { definition, source })
+    (generation == invalidation::generation()).then_some(Found { definition, source })
 }
 
 /// Finds the namespace that a name means: the one registered under it, else that of the longest pattern that fits.
@@ -319,7 +343,7 @@ pub fn find(schema: Oid, name: &str) -> Result<Found, Error> {
         return Ok(found);
     }
     let version = |row: &Tuple| Registration::read(row).map(|registration| (row.version, registration));
-    let Some((version, registration)) = registry.find(name, version) else {
+    let Some((version, registration)) = registry.find(name, View::Caller, version) else {
         return Err(Error::UnknownNamespace { name: name.to_owned(), known: registry.names() });
     };
     transaction::accept_changes_of_catalogs();
@@ -337,6 +361,10 @@ pub fn find(schema: Oid, name: &str) -> Result<Found, Error> {
         derived.insert(key, Rc::clone(&definition));
         outdated
     });
+    if outdated.len() >= DERIVED_MOST {
+        // Or names would keep them.
+        drop(NAMED.take());
+    }
     drop(outdated);
     Ok(Found { definition, source })
 }
@@ -358,48 +386,48 @@ impl Registry {
     fn find_derived(&self, schema: Oid, name: &str) -> Option<Found> {
         let registry = self.table.oid();
         invalidation::watch(registry);
+        // What tells of DDL that concerns all, such as of an engine's new version.
+        invalidation::watch(clock::secret(schema));
         transaction::accept_changes_of_catalogs();
         let generation = invalidation::generation();
-        let (definition, newest_by) = self.find(name, |row| {
-            let key = (registry, row.version, row.get(column::REVISION)?.value() as i64);
-            let definition = DERIVED.with_borrow(|derived| derived.get(&key).cloned())?;
-            Some((definition, row.is_newest.then_some(row.writer)))
-        })?;
+        let version = |row: &Tuple| Some((registry, row.version, row.get(column::REVISION)?.value() as i64));
+        let key = self.find(name, View::Caller, version)?;
+        let definition = DERIVED.with_borrow(|derived| derived.get(&key).cloned())?;
         let source = Table::try_open(definition.source)?;
         // As in `find_named`.
         transaction::accept_changes_of_catalogs();
         if definition.generation != invalidation::generation() {
             return None;
         }
-        if let Some(writer) = newest_by {
-            let named = Named { schema, definition: Rc::clone(&definition), writer, generation };
-            let outdated = NAMED.with_borrow_mut(|all| {
-                let outdated = if all.len() >= NAMED_MOST { std::mem::take(all) } else { HashMap::new() };
-                (all.insert(name.to_owned(), named), outdated)
-            });
-            drop(outdated);
+        // What this transaction itself has written, its older snapshots do not see.
+        let may_remember = !time::transaction_has_written() && !transaction::is_serializable();
+        let is_known = || NAMED.with_borrow(|named| named.get(schema, name).is_some());
+        let is_latest = || self.find(name, View::Latest, version) == Some(key);
+        if may_remember && !is_known() && is_latest() {
+            let named = Named { schema, definition: Rc::clone(&definition), since: Sight::latest(&self.table) };
+            drop(NAMED.with_borrow_mut(|all| all.insert(generation, name, named)));
         }
         Some(Found { definition, source })
     }
 
-    fn find<T>(&self, name: &str, read: impl Fn(&Tuple) -> Option<T>) -> Option<T> {
+    fn find<T>(&self, name: &str, view: View, read: impl Fn(&Tuple) -> Option<T>) -> Option<T> {
         let index = scan::primary_key(&self.table);
         let exact = [Condition::BoolIs(column::IS_PATTERN, false), Condition::TextIs(column::PREFIX, name)];
-        if let Some(found) = scan::last(&self.table, index, &exact, &read) {
+        if let Some(found) = scan::last(&self.table, index, &exact, view, &read) {
             return found;
         }
-        self.covering(name, read)
+        self.covering(name, view, read)
     }
 
     /// The longest pattern that fits a name.
-    fn covering<T>(&self, name: &str, read: impl Fn(&Tuple) -> Option<T>) -> Option<T> {
+    fn covering<T>(&self, name: &str, view: View, read: impl Fn(&Tuple) -> Option<T>) -> Option<T> {
         let index = scan::primary_key(&self.table);
         // The longest pattern that fits is the last one not behind the name, or it is a prefix of what that one and
         // the name begin with alike: were it longer, it would stand behind that one.
         let mut bound = name;
         loop {
             let pattern = [Condition::BoolIs(column::IS_PATTERN, true), Condition::TextAtMost(column::PREFIX, bound)];
-            let (prefix, found) = scan::last(&self.table, index, &pattern, |row| {
+            let (prefix, found) = scan::last(&self.table, index, &pattern, view, |row| {
                 let prefix = varlena::text(row.get(column::PREFIX)?).to_owned();
                 let found = name.starts_with(&prefix).then(|| read(row));
                 Some((prefix, found))
@@ -415,14 +443,14 @@ impl Registry {
     pub fn get(&self, name: &Name) -> Option<Registration> {
         let conditions =
             [Condition::BoolIs(column::IS_PATTERN, name.is_pattern), Condition::TextIs(column::PREFIX, &name.prefix)];
-        scan::last(&self.table, scan::primary_key(&self.table), &conditions, Registration::read).flatten()
+        scan::last(&self.table, scan::primary_key(&self.table), &conditions, View::Caller, Registration::read).flatten()
     }
 
     /// Where the row of exactly this name stands.
     fn place(&self, name: &Name) -> Option<u64> {
         let conditions =
             [Condition::BoolIs(column::IS_PATTERN, name.is_pattern), Condition::TextIs(column::PREFIX, &name.prefix)];
-        scan::last(&self.table, scan::primary_key(&self.table), &conditions, |row| row.version.0)
+        scan::last(&self.table, scan::primary_key(&self.table), &conditions, View::Caller, |row| row.version.0)
     }
 
     /// Every registration.

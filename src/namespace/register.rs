@@ -10,7 +10,7 @@ use crate::engine::{self, Engine};
 use crate::error::Error;
 use crate::pg::catalog::{self, Class};
 use crate::pg::function::{Call, Interval, sql_function};
-use crate::pg::scan::Table;
+use crate::pg::scan::{Table, View};
 use crate::pg::snapshot::Newer;
 use crate::pg::spi::{Connection, jsonb_text};
 use crate::pg::{array, guc, random, transaction, varlena};
@@ -74,7 +74,7 @@ fn try_create(call: &Call) -> Result<(), Error> {
         return Err(Error::NamespaceExists(name.to_string()));
     }
     // The more special name would take searches away from the pattern, so it is for who owns that one.
-    if let Some(covering) = registry.covering(&name.prefix, Registration::read)
+    if let Some(covering) = registry.covering(&name.prefix, View::Caller, Registration::read)
         && let Some(class) = catalog::class(covering.source)
     {
         check_owner(covering.source, &class);

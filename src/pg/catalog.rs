@@ -318,7 +318,8 @@ pub fn extension(oid: pg_sys::Oid) -> Option<(String, String)> {
     }
     let table = Table::open(pg_sys::ExtensionRelationId);
     let condition = Condition::OidIs(pg_sys::Anum_pg_extension_oid as i16, oid);
-    let row = scan::last(&table, pg_sys::Oid::from(pg_sys::ExtensionOidIndexId), &[condition], |row| {
+    let index = pg_sys::Oid::from(pg_sys::ExtensionOidIndexId);
+    let row = scan::last(&table, index, &[condition], scan::View::Caller, |row| {
         let name = row.get(pg_sys::Anum_pg_extension_extname as i16)?;
         let version = row.get(pg_sys::Anum_pg_extension_extversion as i16)?;
         // SAFETY: extname is a name.

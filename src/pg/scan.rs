@@ -102,8 +102,6 @@ pub struct Tuple {
     pub version: (u64, u32),
     /// The transaction that wrote it; frozen, it is everybody's past.
     pub writer: pg_sys::TransactionId,
-    /// Whether nobody has begun to replace it or to take it away, as far as the row itself tells.
-    pub is_newest: bool,
 }
 
 impl Tuple {
@@ -161,19 +159,20 @@ pub fn each<T>(
     found
 }
 
-/// The last row, in the order of `index`, that fits the conditions under the active snapshot, handed to `read`.
+/// The last row, in the order of `index`, that fits the conditions, handed to `read`.
 pub fn last<T>(
     table: &Table,
     index: pg_sys::Oid,
     conditions: &[Condition<'_>],
+    view: View,
     read: impl FnOnce(&Tuple) -> T,
 ) -> Option<T> {
     let mut keys: Vec<_> = conditions.iter().map(Condition::key).collect();
     // SAFETY: relation and index are open during the scan, the keys live as long, and the tuple is read before it ends.
     unsafe {
         let index = pg_sys::index_open(index, pg_sys::AccessShareLock as i32);
-        let snapshot = pg_sys::GetActiveSnapshot();
-        let scan = pg_sys::systable_beginscan_ordered(table.0, index, snapshot, keys.len() as i32, keys.as_mut_ptr());
+        let scan =
+            pg_sys::systable_beginscan_ordered(table.0, index, view.snapshot(), keys.len() as i32, keys.as_mut_ptr());
         let tuple = pg_sys::systable_getnext_ordered(scan, pg_sys::ScanDirection::BackwardScanDirection);
         let found = (!tuple.is_null()).then(|| read(&deform(table, tuple)));
         pg_sys::systable_endscan_ordered(scan);
@@ -224,7 +223,6 @@ unsafe fn deform(table: &Table, tuple: pg_sys::HeapTuple) -> Tuple {
         let frozen = (pg_sys::HEAP_XMIN_COMMITTED | pg_sys::HEAP_XMIN_INVALID) as u16;
         let is_frozen = (*header).t_infomask & frozen == frozen;
         let writer = if is_frozen { pg_sys::FrozenTransactionId } else { raw };
-        let is_newest = (*header).t_infomask & pg_sys::HEAP_XMAX_INVALID as u16 != 0;
-        Tuple { values, version: ((block << 16) | u64::from(at.ip_posid), raw.into_inner()), writer, is_newest }
+        Tuple { values, version: ((block << 16) | u64::from(at.ip_posid), raw.into_inner()), writer }
     }
 }

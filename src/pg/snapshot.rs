@@ -4,7 +4,7 @@
 //! query locks its tables before it takes its snapshot, so it never meets that; a function's snapshot is older than its locks.
 
 use super::catalog;
-use super::scan::{self, Condition, Table};
+use super::scan::{self, Condition, Table, View};
 use pgrx::pg_sys;
 
 // From catalog/pg_inherits.h, which pgrx leaves out.
@@ -21,7 +21,8 @@ pub fn is_outdated_for(oid: pg_sys::Oid) -> bool {
     let classes = Table::open(pg_sys::RelationRelationId);
     let differs = |oid: pg_sys::Oid| {
         let condition = Condition::OidIs(pg_sys::Anum_pg_class_oid as i16, oid);
-        let seen = scan::last(&classes, pg_sys::Oid::from(pg_sys::ClassOidIndexId), &[condition], |row| {
+        let index = pg_sys::Oid::from(pg_sys::ClassOidIndexId);
+        let seen = scan::last(&classes, index, &[condition], View::Caller, |row| {
             row.get(pg_sys::Anum_pg_class_relfilenode as i16).map(|datum| datum.value() as u32)
         });
         seen.flatten() != catalog::class(oid).map(|class| class.file)
@@ -48,6 +49,24 @@ pub fn sees_all_of(transactions: &[pg_sys::TransactionId]) -> bool {
             let is_past = pg_sys::TransactionIdPrecedes(*of, (*snapshot).xmin);
             is_past || pg_sys::TransactionIdIsCurrentTransactionId(*of) || !pg_sys::XidInMVCCSnapshot(*of, snapshot)
         })
+    }
+}
+
+/// How much of what others have committed a snapshot sees: one with a larger number sees all that the others do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sight(u64);
+
+impl Sight {
+    /// That of the active snapshot. One that comes from another session counts as the oldest of all.
+    pub fn active() -> Self {
+        // SAFETY: there is a snapshot while a function runs; PostgreSQL counts ended transactions in it.
+        Self(unsafe { (*pg_sys::GetActiveSnapshot()).snapXactCompletionCount })
+    }
+
+    /// That of now.
+    pub fn latest(of: &Table) -> Self {
+        // SAFETY: the snapshot is looked at before anything could take it away.
+        Self(unsafe { (*pg_sys::GetCatalogSnapshot(of.oid())).snapXactCompletionCount })
     }
 }
 

@@ -123,6 +123,11 @@ pub fn pause(length: Duration) {
     pgrx::check_for_interrupts!();
 }
 
+/// Raises a cancel or a termination that has come meanwhile, in work that takes long and waits for nothing.
+pub fn accept_interrupts() {
+    pgrx::check_for_interrupts!();
+}
+
 /// A place among the files that this backend may have open besides PostgreSQL's own, given back when dropped.
 pub struct Descriptor(());
 

@@ -8,6 +8,7 @@ use crate::pg::{catalog, time};
 use crate::settings;
 use crate::stats::{self, Counters};
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use vcache_core::arena::{self, Arena, Cursor, EntryInfo, Evicted, Fill, NewEntry, Stored};
 use vcache_core::key::CacheKey;
 
@@ -15,9 +16,13 @@ type Entries = Arena<'static, &'static Memory>;
 
 static MEMORY: Memory = Memory::new(c"vcache entries", make);
 
+/// Bytes of the largest entry, as they were at server start: the number of locks follows from it, which a crash does not change.
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
+
 /// Asks for the memory, at server start.
 pub fn request() {
     let (bytes, most) = (settings::shared_memory_size(), settings::max_entry_size());
+    LARGEST.store(most, Ordering::Relaxed);
     let locks = arena::partitions(bytes, most);
     if locks > 0 {
         MEMORY.request(bytes, locks);
@@ -26,7 +31,7 @@ pub fn request() {
 
 fn make() {
     if let Some(region) = MEMORY.region() {
-        Arena::create(region, settings::max_entry_size(), &MEMORY);
+        Arena::create(region, LARGEST.load(Ordering::Relaxed), &MEMORY);
     }
 }
 
@@ -46,6 +51,11 @@ fn with<T>(use_entries: impl FnOnce(&Entries) -> T) -> Option<T> {
 /// Whether there is such a tier.
 pub fn is_on() -> bool {
     with(|_| ()).is_some()
+}
+
+/// Bytes of the largest entry that it takes; `None` where there is no such tier.
+pub fn largest() -> Option<usize> {
+    with(Entries::max_entry)
 }
 
 /// What the tier said when it was asked for an entry.

@@ -8,6 +8,7 @@ mod invalidate;
 mod lifecycle;
 mod options;
 mod ownership;
+mod remembered;
 mod tenants;
 
 use std::sync::LazyLock;

@@ -146,6 +146,29 @@ impl Drop for OnDrop<'_> {
     }
 }
 
+/// `vcache.max_entry_size` may have been changed since.
+#[test]
+fn after_a_crash_the_memory_is_divided_as_it_was_at_the_start() {
+    let server = without_redis().set("vcache.shared_memory_size", "16MB").start();
+    let database = server.database();
+    prepare(&database, 100);
+    server.reload_with("vcache.max_entry_size", "2kB");
+    let mut victim = database.session();
+    server.kill_backend(victim.pid());
+    let load = Load::new(&server, database.name());
+    load.run(
+        |_| false,
+        || {
+            until("they search", || load.compared.load(Ordering::SeqCst) > 500 || load.is_over());
+        },
+    );
+    let mut session = database.session();
+    for number in 0..300 {
+        session.search("docs", &format!("[{number}.25,1,0]"), 5);
+    }
+    assert!(session.number("SELECT count(*) FROM vcache_entries") > 300);
+}
+
 /// Asserts that nothing is left of the sessions, and that every search is right and then a hit.
 fn assert_clean(database: &Database) {
     let mut session = database.session();

@@ -184,6 +184,41 @@ fn what_one_call_does_not_store_keeps_later_ones_from_nothing() {
 }
 
 #[test]
+fn where_an_entry_of_later_rows_stays_nobody_waits_for_the_next() {
+    let server = without_redis().start();
+    let database = server.database();
+    let held = Held::new(&database, "");
+    let mut session = database.session();
+    let mut exporter = database.session();
+    exporter.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    let snapshot = exporter.value("SELECT pg_export_snapshot()");
+    session.run("INSERT INTO part VALUES (1000, 'nearest', 0, '[1,2,3]')");
+    session.search("docs", COLD, 5);
+    assert_eq!(told(&mut session, COLD), "hit: shared");
+    // Theirs is none that others find: who has waited for one is told.
+    let mut rounds = Vec::new();
+    for _ in 0..2 {
+        let old = [(); 3].map(|()| {
+            let mut session = held.session();
+            session.run(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT '{snapshot}'"));
+            session
+        });
+        thread::scope(|scope| {
+            let mut holder = held.hold();
+            let searches = old.map(|session| searching(scope, session));
+            until("none is on its way", || in_engine(&mut session) + waiting(&mut session) == 3);
+            rounds.push(in_engine(&mut session));
+            holder.run("ROLLBACK");
+            for search in searches {
+                assert_ne!(search.join().expect("a session").1.expect("an answer")[0].id, "1000");
+            }
+        });
+    }
+    assert_eq!(rounds, [1, 3]);
+    assert_eq!(told(&mut session, COLD), "hit: shared");
+}
+
+#[test]
 fn on_a_standby() {
     let stand = Stand::start();
     let database = stand.database();

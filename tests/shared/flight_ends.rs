@@ -100,6 +100,36 @@ fn failed_in_a_part_of_a_transaction_that_goes_on() {
 }
 
 #[test]
+fn failed_in_a_cursor_or_a_function_whose_transaction_goes_on() {
+    let server = without_redis().start();
+    let database = server.database();
+    let held = Held::new(&database, "");
+    let (mut first, mut second, mut session) = (held.session(), held.session(), database.session());
+    let plain = held.plain(&mut session);
+    let search = format!("SELECT id, distance, payload FROM vcache_search('docs', '{COLD}', 5)");
+    first.run(&format!("BEGIN; SET LOCAL lock_timeout = '200ms'; DECLARE c CURSOR FOR {search}; SAVEPOINT s"));
+    second.run(&format!(
+        "CREATE FUNCTION tries() RETURNS int LANGUAGE plpgsql AS $$ DECLARE found int; BEGIN \
+         PERFORM set_config('lock_timeout', '200ms', true); \
+         FOR i IN 1..3 LOOP BEGIN SELECT count(*) INTO found FROM ({search}) o; RETURN found; \
+         EXCEPTION WHEN lock_not_available THEN found := -i; END; END LOOP; RETURN found; END $$; BEGIN"
+    ));
+    let mut holder = held.hold();
+    first.fails("FETCH ALL FROM c").assert("55P03", &[]);
+    assert_eq!(session.number(COMPUTING), 0);
+    first.run("ROLLBACK TO SAVEPOINT s");
+    assert_eq!(second.number("SELECT tries()"), -3);
+    assert_eq!(session.number(COMPUTING), 0);
+    holder.run("ROLLBACK");
+    assert_eq!(second.number("SELECT tries()"), 5);
+    second.run("COMMIT");
+    harness::assert_same(&first.answer(&search), &plain, 5);
+    first.run("COMMIT");
+    let warnings = [first.notices(), second.notices()].concat();
+    assert_eq!(warnings, [], "what they were told");
+}
+
+#[test]
 fn a_waiter_who_is_cancelled_or_terminated_harms_nobody() {
     let server = without_redis().start();
     let database = server.database();

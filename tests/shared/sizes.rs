@@ -72,6 +72,31 @@ fn in_a_memory_that_is_small_the_largest_is_smaller() {
 }
 
 #[test]
+fn where_all_rows_are_too_large_those_asked_for_may_fit() {
+    let setups = [
+        // The memory has no room for larger ones.
+        (without_redis().set("vcache.shared_memory_size", "64kB"), "repeat('x', 1500)"),
+        // What stands there is larger than its text.
+        (without_redis().set("vcache.max_entry_size", "64kB"), "array_to_json(array_fill(1, ARRAY[1500]))"),
+    ];
+    for (setup, payload) in setups {
+        let server = setup.start();
+        let database = server.database();
+        let mut session = database.session();
+        let source = harness::Source::docs(&mut session, 30, 3);
+        session.run(&format!("ALTER TABLE docs ADD j json; UPDATE docs SET j = to_json({payload})"));
+        source.register(&mut session, "docs", "payload_columns => '{j}'");
+        for top_k in [2, 1] {
+            source.assert_search(&mut session, "docs", "[1,2,3]", top_k);
+            let outcome = session.value(&format!("SELECT outcome FROM vcache_explain('docs', '[1,2,3]', {top_k})"));
+            assert_eq!(outcome, "hit", "{payload}");
+        }
+        source.assert_search(&mut session, "docs", "[1,2,3]", 20);
+        assert_eq!(database.stats("docs").outcomes(), (1, 2, 0));
+    }
+}
+
+#[test]
 fn what_is_too_large_for_shared_memory_goes_to_redis() {
     let stand = Stand::start_with(|setup| setup.set("vcache.shared_memory_size", "64kB"));
     let database = stand.database();
