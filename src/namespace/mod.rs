@@ -319,7 +319,7 @@ impl Names {
 
 fn find_named(schema: Oid, name: &str) -> Option<Found> {
     let definition = NAMED.with_borrow(|named| {
-        let found = named.get(schema, name).filter(|found| found.since <= Sight::active())?;
+        let found = named.get(schema, name).filter(|found| found.since.is_seen())?;
         Some(Rc::clone(&found.definition))
     })?;
     let generation = invalidation::generation();

@@ -52,21 +52,21 @@ pub fn sees_all_of(transactions: &[pg_sys::TransactionId]) -> bool {
     }
 }
 
-/// How much of what others have committed a snapshot sees: one with a larger number sees all that the others do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Sight(u64);
+/// The transactions that had ended when something was read: all before this one, as far as they had.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight(pg_sys::TransactionId);
 
 impl Sight {
-    /// That of the active snapshot. One that comes from another session counts as the oldest of all.
-    pub fn active() -> Self {
-        // SAFETY: there is a snapshot while a function runs; PostgreSQL counts ended transactions in it.
-        Self(unsafe { (*pg_sys::GetActiveSnapshot()).snapXactCompletionCount })
-    }
-
     /// That of now.
     pub fn latest(of: &Table) -> Self {
         // SAFETY: the snapshot is looked at before anything could take it away.
-        Self(unsafe { (*pg_sys::GetCatalogSnapshot(of.oid())).snapXactCompletionCount })
+        Self(unsafe { (*pg_sys::GetCatalogSnapshot(of.oid())).xmax })
+    }
+
+    /// Whether the active snapshot sees all that was seen: every transaction from before has ended.
+    pub fn is_seen(self) -> bool {
+        // SAFETY: there is a snapshot while a function runs, and its kind is that of transactions.
+        unsafe { pg_sys::TransactionIdPrecedesOrEquals(self.0, (*pg_sys::GetActiveSnapshot()).xmin) }
     }
 }
 

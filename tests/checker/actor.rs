@@ -121,11 +121,16 @@ impl<'scene> Actor<'scene> {
                 self.prepared += 1;
                 let name = format!("{} {}", self.history.name(), self.prepared);
                 self.run(&format!("PREPARE TRANSACTION '{name}'"))?;
-                for work in meanwhile {
-                    self.try_work(work)?;
+                let worked = meanwhile.iter().try_for_each(|work| self.try_work(work));
+                let end = format!("{} PREPARED '{name}'", if *commit { "COMMIT" } else { "ROLLBACK" });
+                if worked.is_err() {
+                    // Who begins now waits for what it has locked, however this connection has come to its end.
+                    if let Some(mut other) = self.server.try_connect("postgres", &self.database) {
+                        drop(other.try_rows(&end));
+                    }
+                    return worked;
                 }
-                let end = if *commit { "COMMIT" } else { "ROLLBACK" };
-                self.run(&format!("{end} PREPARED '{name}'")).map(drop)
+                self.run(&end).map(drop)
             }
         }
     }
