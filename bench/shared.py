@@ -61,9 +61,11 @@ def tiny(connection: psycopg.Connection, name: str, columns: str, fetch_k: int) 
     )
 
 
-def fill(connection: psycopg.Connection, name: str, count: int) -> None:
-    """As many searches, each of another vector."""
-    connection.execute(f"SELECT count(*) FROM generate_series(1, {count}) i, LATERAL vcache_search('{name}', ARRAY[i, 1, 1]::real[], 1) s")
+def fill(connection: psycopg.Connection, name: str, count: int, start: int = 0) -> None:
+    """As many searches, each of another vector; ``start`` of them have been before."""
+    connection.execute(
+        f"SELECT count(*) FROM generate_series({start + 1}, {start + count}) i, LATERAL vcache_search('{name}', ARRAY[i, 1, 1]::real[], 1) s"
+    )
 
 
 def size(connection: psycopg.Connection, quick: bool) -> dict:
@@ -74,7 +76,7 @@ def size(connection: psycopg.Connection, quick: bool) -> dict:
     before = connection.execute("SELECT evictions FROM vcache_stats_total").fetchone()[0]
     filled = 0
     while not quick or filled < 2_000:
-        fill_from(connection, "sized", filled, 2_000)
+        fill(connection, "sized", 2_000, filled)
         filled += 2_000
         if connection.execute("SELECT evictions FROM vcache_stats_total").fetchone()[0] > before + 2_000:
             break
@@ -83,12 +85,6 @@ def size(connection: psycopg.Connection, quick: bool) -> dict:
     connection.execute("SELECT vcache_flush()")
     connection.execute("SELECT vcache_drop_namespace('sized')")
     return result
-
-
-def fill_from(connection: psycopg.Connection, name: str, start: int, count: int) -> None:
-    connection.execute(
-        f"SELECT count(*) FROM generate_series({start + 1}, {start + count}) i, LATERAL vcache_search('{name}', ARRAY[i, 1, 1]::real[], 1) s"
-    )
 
 
 def growth(connection: psycopg.Connection, redis_path: str, many: int) -> dict:

@@ -92,8 +92,10 @@ pub fn prepare(call: &Call, counters: impl FnOnce(&str) -> Counters) -> Result<Q
     let name = call.text(argument::NAMESPACE).ok_or(Error::NullArgument("namespace"))?;
     let top_k = top_k(call)?;
 
+    let schema = call.schema();
+
     // 1. What does the name mean?
-    let Found { definition, source } = namespace::find(call.schema(), name)?;
+    let Found { definition, source } = namespace::find(schema, name)?;
 
     // 2. May this role see it?
     let sight = access::check(&definition, &source);
@@ -113,18 +115,18 @@ pub fn prepare(call: &Call, counters: impl FnOnce(&str) -> Counters) -> Result<Q
     // 5. Of which version of the source must it be?
     let version = match bypass {
         Some(bypass) => Err(bypass),
-        None => freshness::version(&definition, tenant, call.schema()),
+        None => freshness::version(&definition, tenant, schema),
     };
     let place = match version {
         Err(bypass) => Err(bypass),
         Ok(version) => {
-            let secret = key::secret(call.schema())?;
+            let secret = key::secret(schema)?;
             let tenant = image(&definition, tenant);
             Ok(Place { key: key::of(name, &definition, tenant.as_deref(), &values, &secret), secret, version })
         }
     };
     // Last, so that a name takes a slot of the statistics only when it is searched.
-    let (schema, counters) = (call.schema(), counters(name));
+    let counters = counters(name);
     Ok(Query { name, top_k, ttl, definition, values, tenant, schema, counters, place })
 }
 
@@ -202,13 +204,13 @@ impl Query<'_> {
         };
         let looked = match redis::get(place.key, settings::max_entry_size()) {
             Lookup::Found(bytes) => match self.read(&bytes, place) {
-                Ok(Ok(hit)) => {
+                Ok((entry, Ok(hit))) => {
                     if purpose == Purpose::Answer {
-                        self.keep(&bytes, place);
+                        self.keep(&entry, place, &hit.rows);
                     }
                     Looked { found: Ok(hit), standing: None, failure: None, is_redis_asked: true }
                 }
-                Ok(Err((why, computed_at))) => Looked { standing: Some(computed_at), ..miss(why, None) },
+                Ok((_, Err((why, computed_at)))) => Looked { standing: Some(computed_at), ..miss(why, None) },
                 Err(_) => miss(Miss::Cold, Some(Failure::Broken)),
             },
             Lookup::Unusable => miss(Miss::Cold, Some(Failure::Broken)),
@@ -238,18 +240,17 @@ impl Query<'_> {
         }
     }
 
-    /// Copies what Redis has to shared memory.
-    fn keep(&self, bytes: &[u8], place: &Place) {
+    /// Copies what Redis has to shared memory; `rows` are those of it that have been made.
+    fn keep(&self, entry: &Entry<'_>, place: &Place, rows: &Rows) {
         if shared::largest().is_none() {
             return;
         }
-        let Ok(entry) = Entry::decode(bytes, &place.secret) else { return };
         let mut answer = Answer::default();
         for row in entry.rows(usize::MAX) {
             let Ok(row) = row else { return };
             answer.push(row);
         }
-        self.put_shared(&entry.header, &answer, &place.secret, entry.header.expires_at, &Rows::default());
+        self.put_shared(&entry.header, &answer, &place.secret, entry.header.expires_at, rows);
     }
 
     /// Puts an answer into shared memory: all of it, or the first `top_k` rows if all of it is too large there. `rows` are as many
@@ -262,17 +263,12 @@ impl Query<'_> {
         let rest = answer.rows().skip(payloads.len()).map(|row| Ok::<_, json::NotJson>(row.payload));
         let Ok(rest) = json::jsonbs(rest) else { return Store::Off };
         payloads.extend(rest);
-        let encode = |header: &Header<'_>, answer: &Answer| {
+        let bytes = self.encode(header, answer, |header, answer| {
             let images = payloads.iter().take(answer.len()).map(|payload| payload.map(json::image));
             codec::encode_local(header, answer, images, secret, most)
-        };
-        let fewer = || self.first_rows(header, answer).and_then(|(header, answer)| encode(&header, &answer));
-        match encode(header, answer).or_else(fewer) {
-            Some(bytes) => {
-                shared::put(header.key, &bytes, expires_at, existing(time::is_newest_reader()), self.counters)
-            }
-            None => Store::Off,
-        }
+        });
+        let existing = existing(time::is_newest_reader());
+        bytes.map_or(Store::Off, |bytes| shared::put(header.key, &bytes, expires_at, existing, self.counters))
     }
 
     /// The same with Redis, for so many milliseconds.
@@ -284,17 +280,22 @@ impl Query<'_> {
         milliseconds: u64,
         existing: Existing,
     ) -> Store {
-        let encode =
-            |header: &Header<'_>, answer: &Answer| codec::encode(header, answer, secret, settings::max_entry_size());
-        let fewer = || self.first_rows(header, answer).and_then(|(header, answer)| encode(&header, &answer));
-        let put = |bytes: Vec<u8>| redis::put(header.key, &bytes, milliseconds, existing);
-        encode(header, answer).or_else(fewer).map_or(Store::Off, put)
+        let most = settings::max_entry_size();
+        let bytes = self.encode(header, answer, |header, answer| codec::encode(header, answer, secret, most));
+        bytes.map_or(Store::Off, |bytes| redis::put(header.key, &bytes, milliseconds, existing))
     }
 
-    /// The first `top_k` rows of an answer, if there are more.
-    fn first_rows<'h>(&self, header: &Header<'h>, answer: &Answer) -> Option<(Header<'h>, Answer)> {
-        let fewer = || (Header { asked: self.top_k, ..*header }, answer.first(self.top_k as usize));
-        (header.asked > self.top_k).then(fewer)
+    /// An entry of all of an answer, or of its first `top_k` rows where `encode` finds that too large.
+    fn encode(
+        &self,
+        header: &Header<'_>,
+        answer: &Answer,
+        encode: impl Fn(&Header<'_>, &Answer) -> Option<Vec<u8>>,
+    ) -> Option<Vec<u8>> {
+        encode(header, answer).or_else(|| {
+            let fewer = Header { asked: self.top_k, ..*header };
+            (header.asked > self.top_k).then(|| encode(&fewer, &answer.first(self.top_k as usize))).flatten()
+        })
     }
 
     /// Stores an answer where the next search looks. It never fails the search. `existing`: what Redis is to do, if it is to be given it.
@@ -326,10 +327,11 @@ impl Query<'_> {
         is_stored
     }
 
-    /// The rows of an entry of Redis' that answers, or why it does not.
-    fn read(&self, bytes: &[u8], place: &Place) -> Result<Result<Hit, (Miss, i64)>, Damage> {
+    /// An entry of Redis', and its rows if it answers, or why it does not.
+    fn read<'b>(&self, bytes: &'b [u8], place: &Place) -> Result<(Entry<'b>, Judged), Damage> {
         let entry = Entry::decode(bytes, &place.secret)?;
-        self.judge(&entry.header, place, || Rows::of(entry.rows(self.top_k as usize)), Outcome::RedisHit)
+        let rows = || Rows::of(entry.rows(self.top_k as usize));
+        Ok((entry, self.judge(&entry.header, place, rows, Outcome::RedisHit)?))
     }
 
     /// The rows of the entry with this header, if it answers, or why it does not and what time it is from.
@@ -339,7 +341,7 @@ impl Query<'_> {
         place: &Place,
         rows: impl FnOnce() -> Result<Rows, Damage>,
         outcome: Outcome,
-    ) -> Result<Result<Hit, (Miss, i64)>, Damage> {
+    ) -> Result<Judged, Damage> {
         let &Header { key, namespace, computed_at, expires_at, asked, version } = header;
         if key != place.key || namespace != self.name {
             return Err(Damage::Malformed);
@@ -437,6 +439,9 @@ pub struct Hit {
     /// By the tier that holds it.
     pub outcome: Outcome,
 }
+
+/// What an entry is good for: a hit, or why it is none and what time it is from.
+type Judged = Result<Hit, (Miss, i64)>;
 
 impl Hit {
     fn end(self) -> (Rows, Outcome) {

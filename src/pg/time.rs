@@ -31,11 +31,9 @@ pub fn snapshot_time() -> i64 {
 pub fn may_replace(standing: Option<i64>) -> bool {
     // SAFETY: reads variables of this backend, and shared memory.
     unsafe {
-        if pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 {
-            return false;
-        }
         let replayed = || pg_sys::GetLatestXTime() + POSTGRES_EPOCH;
-        !pg_sys::RecoveryInProgress() || standing.is_some_and(|standing| standing < replayed())
+        let is_newest = || !pg_sys::RecoveryInProgress() || standing.is_some_and(|standing| standing < replayed());
+        is_newest_reader() && is_newest()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! All that lies in the memory is read and written as relaxed atomic words of 64 bits. On the processors in question these are ordinary
 //! loads and stores, so that a broken lock, or memory that something else has written to, makes wrong values and never undefined behaviour.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the one step from memory to words")]
 
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
