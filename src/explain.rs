@@ -33,8 +33,7 @@ fn row(call: &Call) -> Result<[Value; 7], Error> {
             return Ok([text("bypass"), NULL, text(reason), NULL, NULL, NULL, NULL]);
         }
     };
-    let parts =
-        key::explained(query.name, &query.definition, query.tenant_image().as_deref(), &query.values, &place.secret);
+    let parts = key::explained(query.name, &query.definition, query.tenant_image().as_deref(), &query.values);
     let key = text(&place.key.to_string());
     let parts = json::jsonb(&parts).map_or(NULL, |datum| (datum, false));
     let looked = query.look_up(place, Purpose::Explanation);

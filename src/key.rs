@@ -122,18 +122,11 @@ pub fn of(name: &str, definition: &Definition, tenant: Option<&[u8]>, vector: &[
 }
 
 /// The same parts for a person: a JSON object. Of the vector it tells dimensions and a hash, by which two can be compared.
-pub fn explained(
-    name: &str,
-    definition: &Definition,
-    tenant: Option<&[u8]>,
-    vector: &[f32],
-    secret: &Secret,
-) -> String {
+pub fn explained(name: &str, definition: &Definition, tenant: Option<&[u8]>, vector: &[f32]) -> String {
     let mut object = Map::new();
     parts(name, definition, tenant, vector, |Part(number, label), value| match value {
         Value::Bytes(bytes) => {
-            let hash = KeyBuilder::default().part(number, bytes).finish(secret);
-            object.insert(label.into(), hash.to_string().into());
+            object.insert(label.into(), KeyBuilder::default().part(number, bytes).shown().into());
         }
         // As text: a number in JSON may lose digits on its way through a client.
         Value::Number(value) => drop(object.insert(label.into(), value.to_string().into())),
@@ -144,8 +137,8 @@ pub fn explained(
             }
         }
         Value::Vector(values) => {
-            let hash = KeyBuilder::default().floats(number, values).finish(secret);
-            object.insert(label.into(), json!({ "dimensions": values.len(), "hash": hash.to_string() }));
+            let hash = KeyBuilder::default().floats(number, values).shown();
+            object.insert(label.into(), json!({ "dimensions": values.len(), "hash": hash }));
         }
     });
     JsonValue::Object(object).to_string()

@@ -35,7 +35,7 @@ use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
-use vcache_core::codec::{self, Answer, Damage, Entry, Header, Row, Version};
+use vcache_core::codec::{self, Answer, Damage, Entry, Header, Row, Seal, Version};
 use vcache_core::key::{CacheKey, Secret};
 use vcache_core::ladder;
 
@@ -281,7 +281,8 @@ impl Query<'_> {
         existing: Existing,
     ) -> Store {
         let most = settings::max_entry_size();
-        let bytes = self.encode(header, answer, |header, answer| codec::encode(header, answer, secret, most));
+        let encode = |header: &Header<'_>, answer: &Answer| codec::encode(header, answer, secret, seal(), most);
+        let bytes = self.encode(header, answer, encode);
         bytes.map_or(Store::Off, |bytes| redis::put(header.key, &bytes, milliseconds, existing))
     }
 
@@ -329,7 +330,7 @@ impl Query<'_> {
 
     /// An entry of Redis', and its rows if it answers, or why it does not.
     fn read<'b>(&self, bytes: &'b [u8], place: &Place) -> Result<(Entry<'b>, Judged), Damage> {
-        let entry = Entry::decode(bytes, &place.secret)?;
+        let entry = Entry::decode(bytes, &place.secret, seal())?;
         let rows = || Rows::of(entry.rows(self.top_k as usize));
         Ok((entry, self.judge(&entry.header, place, rows, Outcome::RedisHit)?))
     }
@@ -452,6 +453,11 @@ impl Hit {
 /// An older snapshot must not take the place of a newer answer; nor must, in what it shares with others, a standby that lags behind.
 fn existing(may_replace: bool) -> Existing {
     if may_replace { Existing::Replace } else { Existing::Keep }
+}
+
+/// What an entry in Redis must have to be one.
+fn seal() -> Seal {
+    if settings::redis_authenticate_entries() { Seal::Tag } else { Seal::Sum }
 }
 
 /// The engine's own rows as a result. Their payloads were made by PostgreSQL, so every one is taken.

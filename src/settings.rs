@@ -25,6 +25,7 @@ static REDIS_TLS_KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CSt
 static REDIS_IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300);
 static REDIS_CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(100);
 static REDIS_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(50);
+static REDIS_AUTHENTICATE_ENTRIES: GucSetting<bool> = GucSetting::<bool>::new(false);
 static KEY_PREFIX: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"vcache"));
 
 /// Whether searches look anything up or store anything.
@@ -120,6 +121,11 @@ pub fn redis_connect_timeout() -> Duration {
 /// The deadline of one command on an open connection.
 pub fn redis_timeout() -> Duration {
     Duration::from_millis(u64::from(REDIS_TIMEOUT.get().unsigned_abs()))
+}
+
+/// Whether what Redis holds must have been put there by who has the database's secret.
+pub fn redis_authenticate_entries() -> bool {
+    REDIS_AUTHENTICATE_ENTRIES.get()
 }
 
 /// What the names of vcache's keys in Redis begin with.
@@ -263,6 +269,14 @@ pub fn define(url_objection: guc::Objection) {
         60_000,
         GucContext::Sighup,
         GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_bool_guc(
+        c"vcache.redis_authenticate_entries",
+        c"Enables tags that show whether an entry in Redis is vcache's own.",
+        c"The default is off. When on, entries carry a tag of keyed BLAKE3 under the database's secret, and those without a right one are not used. It costs some microseconds for each entry that is read or stored.",
+        &REDIS_AUTHENTICATE_ENTRIES,
+        GucContext::Sighup,
+        GucFlags::default(),
     );
     GucRegistry::define_string_guc(
         c"vcache.key_prefix",

@@ -307,6 +307,7 @@ fn defaults_are_as_documented() {
         ["vcache.key_prefix", "vcache", "sighup"],
         ["vcache.max_entry_size", "256kB", "sighup"],
         ["vcache.max_top_k", "1000", "superuser"],
+        ["vcache.redis_authenticate_entries", "off", "sighup"],
         ["vcache.redis_connect_timeout", "100ms", "sighup"],
         ["vcache.redis_idle_timeout", "5min", "sighup"],
         ["vcache.redis_password_file", "", "sighup"],

@@ -86,7 +86,7 @@ fn impostors(entry: &[u8], foreign: &[u8], other: &[u8]) -> Vec<(String, Vec<u8>
     }
     // Behind the array's head and the magic; the sum is over what follows it.
     let mut of_tomorrow = entry.to_vec();
-    assert_eq!(std::mem::replace(&mut of_tomorrow[8], 3), 2, "the format stands elsewhere");
+    assert_eq!(std::mem::replace(&mut of_tomorrow[8], 4), 3, "the format stands elsewhere");
     impostors.push(("an entry of another format".to_owned(), of_tomorrow));
     impostors.push(("all but the last byte".to_owned(), entry[..entry.len() - 1].to_vec()));
     // The head of an entry says what it is an entry of.

@@ -12,6 +12,7 @@ mod hangs;
 mod idle;
 mod lies;
 mod password_file;
+mod sealed;
 mod sentinel;
 mod sharing;
 mod tls;

@@ -5,18 +5,22 @@
 //! are packed, each column one byte string with the ends of its rows beside it, so that the first k rows are read without
 //! looking at the others, and decoding allocates nothing: everything is borrowed from the input.
 //!
+//! A sealed entry is such an array behind [`SEALED`] and a tag over all of it, which nobody makes who has not the secret.
+//!
 //! `serde_cbor` is no longer maintained, so it is kept behind this file: it is given bytes of a bounded size, types without
 //! recursion, and borrowed fields, so that no length in the input decides about an allocation.
 
-use crate::key::{CacheKey, Secret};
+use crate::key::{CacheKey, Secret, TAG_BYTES};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
 const MAGIC: &str = "vcache";
 /// Of an entry in this server's own memory, which holds payloads as the server has them in memory, and in place of a sum what tells the secret.
 const LOCAL: &str = "vcache here";
+/// What a sealed entry begins with; the other ones begin with an array's head.
+const SEALED: &[u8] = b"sealed";
 /// The format of the bytes. It is part of every key, too: entries of another format are never met.
-pub const FORMAT: u8 = 2;
+pub const FORMAT: u8 = 3;
 /// Set in the end of a row's text when the text is NULL.
 const NULL: u32 = 1 << 31;
 
@@ -149,6 +153,15 @@ pub struct Entry<'a> {
     body: Body<'a>,
 }
 
+/// What tells that an entry is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seal {
+    /// Its sum: against damage, and those who do not know how sums are made.
+    Sum,
+    /// A tag besides: against those who do.
+    Tag,
+}
+
 /// Why bytes are no entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
@@ -158,6 +171,8 @@ pub enum Damage {
     Format(u8),
     /// The sum does not fit the body.
     Sum,
+    /// There is no tag where there must be one, or it does not fit.
+    Tag,
     /// A column does not fit the number of rows, or is no UTF-8.
     Column,
 }
@@ -168,6 +183,7 @@ impl fmt::Display for Damage {
             Self::Malformed => f.write_str("the value is not an entry"),
             Self::Format(found) => write!(f, "the entry has format {found}, not {FORMAT}"),
             Self::Sum => f.write_str("the entry's sum does not fit"),
+            Self::Tag => f.write_str("the entry has no tag that fits"),
             Self::Column => f.write_str("a column of the entry does not fit its rows"),
         }
     }
@@ -176,9 +192,16 @@ impl fmt::Display for Damage {
 impl std::error::Error for Damage {}
 
 /// The bytes of an entry; `None` when there would be more than `limit` of them.
-pub fn encode(header: &Header<'_>, answer: &Answer, secret: &Secret, limit: usize) -> Option<Vec<u8>> {
+pub fn encode(header: &Header<'_>, answer: &Answer, secret: &Secret, seal: Seal, limit: usize) -> Option<Vec<u8>> {
     let payloads = (answer.payloads.packed_ends()?, answer.payloads.text.as_bytes());
-    pack(header, answer, payloads, limit, |body| (MAGIC, secret.sum(body)))
+    let room = if seal == Seal::Tag { SEALED.len() + TAG_BYTES } else { 0 };
+    let mut bytes = pack(header, answer, payloads, room, limit, |body| (MAGIC, secret.sum(body)))?;
+    if let Some((head, entry)) = bytes.split_at_mut_checked(room).filter(|(head, _)| !head.is_empty()) {
+        let (sealed, tag) = head.split_at_mut_checked(SEALED.len())?;
+        sealed.copy_from_slice(SEALED);
+        tag.copy_from_slice(&secret.tag(entry));
+    }
+    Some(bytes)
 }
 
 /// The same for this server's own memory: the payloads are images of what the server makes of their texts, one for each row.
@@ -194,13 +217,15 @@ pub fn encode_local<'a>(
         bytes.extend_from_slice(image.unwrap_or_default());
         ends.extend(packed_end(bytes.len(), image.is_none())?.to_le_bytes());
     }
-    pack(header, answer, (ends, &bytes), limit, |_| (LOCAL, secret.sum(LOCAL.as_bytes())))
+    pack(header, answer, (ends, &bytes), 0, limit, |_| (LOCAL, secret.sum(LOCAL.as_bytes())))
 }
 
+/// Leaves `room` bytes before the entry, which count as well.
 fn pack(
     header: &Header<'_>,
     answer: &Answer,
     (payload_ends, payloads): (Vec<u8>, &[u8]),
+    room: usize,
     limit: usize,
     sealed: impl FnOnce(&[u8]) -> (&'static str, u64),
 ) -> Option<Vec<u8>> {
@@ -226,7 +251,9 @@ fn pack(
     // Writing to memory cannot fail; were it to, the answer would not be stored.
     let body = serde_cbor::to_vec(&body.to_tuple()).ok()?;
     let (magic, sum) = sealed(&body);
-    let bytes = serde_cbor::to_vec(&(magic, FORMAT, sum, Bytes(&body))).ok()?;
+    let mut bytes = vec![0; room];
+    bytes.reserve(body.len() + 32);
+    serde_cbor::to_writer(&mut bytes, &(magic, FORMAT, sum, Bytes(&body))).ok()?;
     (bytes.len() <= limit).then_some(bytes)
 }
 
@@ -237,11 +264,23 @@ fn packed_end(end: usize, is_null: bool) -> Option<u32> {
 }
 
 impl<'a> Entry<'a> {
-    /// Reads an entry. Whether it is the one that was asked for is the caller's question, by [`Entry::header`].
+    /// Reads an entry that has the seal, or a better one. Whether it is the one that was asked for is the caller's question, by
+    /// [`Entry::header`].
     ///
     /// # Errors
     /// [`Damage`], for any bytes that [`encode`] did not make under this secret.
-    pub fn decode(bytes: &'a [u8], secret: &Secret) -> Result<Self, Damage> {
+    pub fn decode(bytes: &'a [u8], secret: &Secret, seal: Seal) -> Result<Self, Damage> {
+        let bytes = match bytes.strip_prefix(SEALED) {
+            Some(rest) => {
+                let (tag, entry) = rest.split_first_chunk().ok_or(Damage::Tag)?;
+                if !secret.is_tag(*tag, entry) {
+                    return Err(Damage::Tag);
+                }
+                entry
+            }
+            None if seal == Seal::Tag => return Err(Damage::Tag),
+            None => bytes,
+        };
         Self::unpack(bytes, MAGIC, |body, sum| secret.sum(body) == sum)
     }
 
@@ -391,6 +430,10 @@ mod tests {
         Secret::new(&[7; SECRET_BYTES]).unwrap()
     }
 
+    fn another_secret() -> Secret {
+        Secret::new(&std::array::from_fn::<u8, SECRET_BYTES, _>(|i| i as u8)).unwrap()
+    }
+
     fn header() -> Header<'static> {
         let version = Version { clock: 1 << 100, shape: 7 };
         Header { key: CacheKey(0x1234), namespace: "documents", computed_at: 5, expires_at: 9, asked: 20, version }
@@ -414,25 +457,45 @@ mod tests {
 
     #[test]
     fn a_limit_is_kept() {
-        let bytes = encode(&header(), &sample(), &secret(), usize::MAX).unwrap();
-        assert!(encode(&header(), &sample(), &secret(), bytes.len()).is_some());
-        assert!(encode(&header(), &sample(), &secret(), bytes.len() - 1).is_none());
+        for seal in [Seal::Sum, Seal::Tag] {
+            let bytes = encode(&header(), &sample(), &secret(), seal, usize::MAX).unwrap();
+            assert!(encode(&header(), &sample(), &secret(), seal, bytes.len()).is_some());
+            assert!(encode(&header(), &sample(), &secret(), seal, bytes.len() - 1).is_none());
+        }
     }
 
     #[test]
     fn another_format_is_named() {
         let bytes = serde_cbor::to_vec(&(MAGIC, 77u8, 0u64, Bytes(b""))).unwrap();
-        assert_eq!(Entry::decode(&bytes, &secret()).unwrap_err(), Damage::Format(77));
+        assert_eq!(Entry::decode(&bytes, &secret(), Seal::Sum).unwrap_err(), Damage::Format(77));
     }
 
     #[test]
     fn another_secret_is_damage() {
-        let bytes = encode(&header(), &sample(), &secret(), usize::MAX).unwrap();
-        assert_eq!(
-            Entry::decode(&bytes, &Secret::new(&std::array::from_fn::<u8, SECRET_BYTES, _>(|i| i as u8)).unwrap())
-                .unwrap_err(),
-            Damage::Sum
-        );
+        let bytes = encode(&header(), &sample(), &secret(), Seal::Sum, usize::MAX).unwrap();
+        assert_eq!(Entry::decode(&bytes, &another_secret(), Seal::Sum).unwrap_err(), Damage::Sum);
+        let sealed = encode(&header(), &sample(), &secret(), Seal::Tag, usize::MAX).unwrap();
+        for seal in [Seal::Sum, Seal::Tag] {
+            assert_eq!(Entry::decode(&sealed, &another_secret(), seal).unwrap_err(), Damage::Tag);
+            assert_eq!(Entry::decode(&sealed, &secret(), seal).unwrap().header, header());
+        }
+    }
+
+    /// A right sum is no tag, and the tag of one entry is not another's.
+    #[test]
+    fn an_entry_without_its_tag_is_damage_where_it_must_have_one() {
+        let made = |seal, asked| encode(&Header { asked, ..header() }, &sample(), &secret(), seal, usize::MAX).unwrap();
+        let (plain, sealed, other) = (made(Seal::Sum, 20), made(Seal::Tag, 20), made(Seal::Tag, 30));
+        let head = SEALED.len() + TAG_BYTES;
+        assert_eq!(sealed[head..], plain);
+        let refused = |bytes: &[u8]| Entry::decode(bytes, &secret(), Seal::Tag).unwrap_err();
+        assert_eq!(refused(&plain), Damage::Tag);
+        assert_eq!(refused(&[&other[..head], &plain].concat()), Damage::Tag);
+        assert_eq!(refused(&[&sealed[..SEALED.len()], &secret().sum(&plain).to_be_bytes()].concat()), Damage::Tag);
+        assert_eq!(Entry::decode(&plain, &secret(), Seal::Sum).unwrap().header, header());
+        // A tag that does not fit is never looked past.
+        let swapped = [&other[..head], &plain].concat();
+        assert_eq!(Entry::decode(&swapped, &secret(), Seal::Sum).unwrap_err(), Damage::Tag);
     }
 
     /// Columns that lie about their length are damage, even under a right sum.
@@ -447,7 +510,7 @@ mod tests {
                 (Bytes(&key), header.namespace, 5, 9, 20, Bytes(&version), rows, zeros, ends, texts, empty, none);
             let body = serde_cbor::to_vec(&tuple).unwrap();
             let bytes = serde_cbor::to_vec(&(MAGIC, FORMAT, secret().sum(&body), Bytes(&body))).unwrap();
-            let entry = Entry::decode(&bytes, &secret())?;
+            let entry = Entry::decode(&bytes, &secret(), Seal::Sum)?;
             entry.rows(10).collect::<Result<Vec<_>, _>>().map(|rows| rows.len())
         };
         assert_eq!(forge(1, &1u32.to_le_bytes(), b"a"), Ok(1));
@@ -462,10 +525,11 @@ mod tests {
         fn what_goes_in_comes_out(
             rows in prop::collection::vec((prop::option::of(".{0,9}"), any::<f64>(), prop::option::of(".{0,30}")), 0..30),
             k in 0usize..40,
+            seal in prop::sample::select(vec![Seal::Sum, Seal::Tag]),
         ) {
             let answer = answer(&rows);
-            let bytes = encode(&header(), &answer, &secret(), usize::MAX).unwrap();
-            let entry = Entry::decode(&bytes, &secret()).unwrap();
+            let bytes = encode(&header(), &answer, &secret(), seal, usize::MAX).unwrap();
+            let entry = Entry::decode(&bytes, &secret(), seal).unwrap();
             prop_assert_eq!(entry.header, header());
             let read: Vec<_> = entry.rows(k).collect::<Result<_, _>>().unwrap();
             prop_assert_eq!(read.len(), rows.len().min(k));
@@ -487,30 +551,43 @@ mod tests {
             prop_assert_eq!(entry.header, header());
             let read: Vec<_> = entry.local_rows(usize::MAX).collect::<Result<_, _>>().unwrap();
             prop_assert_eq!(read.iter().map(|(_, image)| *image).collect::<Vec<_>>(), images.iter().map(|image| image.as_deref()).collect::<Vec<_>>());
-            prop_assert_eq!(Entry::decode(&bytes, &secret()).unwrap_err(), Damage::Malformed);
-            let shared = encode(&header(), &answer, &secret(), usize::MAX).unwrap();
+            prop_assert_eq!(Entry::decode(&bytes, &secret(), Seal::Sum).unwrap_err(), Damage::Malformed);
+            let shared = encode(&header(), &answer, &secret(), Seal::Sum, usize::MAX).unwrap();
             prop_assert_eq!(Entry::decode_local(&shared, &secret()).unwrap_err(), Damage::Malformed);
         }
 
         #[test]
         fn any_bytes_are_an_entry_or_damage(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(Entry::decode(&bytes, &secret()).is_err());
+            prop_assert!(Entry::decode(&bytes, &secret(), Seal::Sum).is_err());
         }
 
         #[test]
         fn a_changed_byte_is_damage(at in any::<prop::sample::Index>(), flip in 1u8..) {
-            let mut bytes = encode(&header(), &sample(), &secret(), usize::MAX).unwrap();
+            let mut bytes = encode(&header(), &sample(), &secret(), Seal::Sum, usize::MAX).unwrap();
             let at = at.index(bytes.len());
             bytes[at] ^= flip;
             // The magic as a byte string is the magic as well.
-            prop_assert!(Entry::decode(&bytes, &secret()).is_err() || (at, flip) == (1, 0x20));
+            prop_assert!(Entry::decode(&bytes, &secret(), Seal::Sum).is_err() || (at, flip) == (1, 0x20));
+        }
+
+        /// Unlike the sum, the tag is over everything: not even another way to write the same entry is one.
+        #[test]
+        fn a_changed_byte_or_a_truncation_of_a_sealed_entry_is_damage(
+            at in any::<prop::sample::Index>(), flip in 1u8.., seal in prop::sample::select(vec![Seal::Sum, Seal::Tag]),
+        ) {
+            let bytes = encode(&header(), &sample(), &secret(), Seal::Tag, usize::MAX).unwrap();
+            let at = at.index(bytes.len());
+            let mut changed = bytes.clone();
+            changed[at] ^= flip;
+            prop_assert!(Entry::decode(&changed, &secret(), seal).is_err());
+            prop_assert!(Entry::decode(&bytes[..at], &secret(), seal).is_err());
         }
 
         #[test]
         fn a_truncation_is_damage(length in any::<prop::sample::Index>()) {
-            let bytes = encode(&header(), &sample(), &secret(), usize::MAX).unwrap();
+            let bytes = encode(&header(), &sample(), &secret(), Seal::Sum, usize::MAX).unwrap();
             let length = length.index(bytes.len());
-            prop_assert!(Entry::decode(&bytes[..length], &secret()).is_err());
+            prop_assert!(Entry::decode(&bytes[..length], &secret(), Seal::Sum).is_err());
         }
     }
 }

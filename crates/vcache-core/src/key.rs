@@ -3,27 +3,65 @@
 //! Every part goes in with a tag and its length, so that two different lists of parts never give the same bytes
 //! (`("ab", "c")` and `("a", "bc")` differ). The bytes are hashed by XXH3 with a random secret of the database: who does not
 //! know the secret cannot construct two searches that meet.
+//!
+//! XXH3 keeps no secret by itself: each of its steps can be undone, so that who sees what it makes of bytes of his own choice
+//! computes the secret back. So nobody sees that: what leaves is what keyed BLAKE3, a pseudorandom function, makes of it. And each use has a secret of
+//! its own, of which none tells another.
 
 use std::fmt;
 use xxhash_rust::xxh3;
 
-/// Bytes of the secret that seeds the hash.
+/// Bytes of a database's secret.
 pub const SECRET_BYTES: usize = 192;
+/// Bytes of what tells that an entry is from who has the secret.
+pub const TAG_BYTES: usize = 32;
 
-/// The random secret of a database.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret([u8; SECRET_BYTES]);
+/// What becomes of the random secret of a database: a secret for each use.
+#[derive(Clone)]
+pub struct Secret {
+    /// What keys are hashed with, and what the hash is sealed with.
+    parts: [u8; SECRET_BYTES],
+    names: [u8; blake3::KEY_LEN],
+    sums: [u8; SECRET_BYTES],
+    tags: [u8; blake3::KEY_LEN],
+}
 
 impl Secret {
     /// `None` unless there are [`SECRET_BYTES`] bytes.
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
+        if bytes.len() != SECRET_BYTES {
+            return None;
+        }
+        // The contexts are part of what entries are called and sealed with: another one is another secret.
+        Some(Self {
+            parts: derived("vcache 2026-11-23 the parts of a key", bytes),
+            names: derived("vcache 2026-11-23 the name of an entry", bytes),
+            sums: derived("vcache 2026-11-23 the sum of an entry", bytes),
+            tags: derived("vcache 2026-11-23 the tag of an entry", bytes),
+        })
     }
 
-    /// A 64-bit sum of `bytes` that only the secret's holder computes: it tells damage from an entry, and is no signature.
+    /// A 64-bit sum of `bytes`: it tells damage from an entry, and is no signature.
     pub fn sum(&self, bytes: &[u8]) -> u64 {
-        xxh3::xxh3_64_with_secret(bytes, &self.0)
+        xxh3::xxh3_64_with_secret(bytes, &self.sums)
     }
+
+    /// A tag of `bytes` that nobody makes who has not the secret.
+    pub fn tag(&self, bytes: &[u8]) -> [u8; TAG_BYTES] {
+        *blake3::keyed_hash(&self.tags, bytes).as_bytes()
+    }
+
+    /// Whether this is the tag of `bytes`. How long it takes tells nothing of the right one.
+    pub fn is_tag(&self, tag: [u8; TAG_BYTES], bytes: &[u8]) -> bool {
+        blake3::keyed_hash(&self.tags, bytes) == blake3::Hash::from_bytes(tag)
+    }
+}
+
+/// BLAKE3's own way from one secret to another, by what it is for.
+fn derived<const N: usize>(context: &str, secret: &[u8]) -> [u8; N] {
+    let mut bytes = [0; N];
+    blake3::Hasher::new_derive_key(context).update(secret).finalize_xof().fill(&mut bytes);
+    bytes
 }
 
 impl fmt::Debug for Secret {
@@ -89,7 +127,14 @@ impl KeyBuilder {
 
     /// The key of the parts so far.
     pub fn finish(&self, secret: &Secret) -> CacheKey {
-        CacheKey(xxh3::xxh3_128_with_secret(&self.bytes, &secret.0))
+        let hash = xxh3::xxh3_128_with_secret(&self.bytes, &secret.parts);
+        let name = blake3::keyed_hash(&secret.names, &hash.to_be_bytes());
+        CacheKey(u128::from_be_bytes(name.as_bytes().first_chunk().copied().unwrap_or_default()))
+    }
+
+    /// A hash of the parts for a person who knows them, to compare two of them by. There is no secret in it.
+    pub fn shown(&self) -> String {
+        format!("{:032x}", xxh3::xxh3_128(&self.bytes))
     }
 
     fn head(&mut self, tag: u8, length: usize) {
@@ -122,7 +167,39 @@ mod tests {
         let parts = built(&[(1, b"documents".to_vec())]);
         assert_ne!(parts.finish(&secret(1)), parts.finish(&secret(2)));
         assert_ne!(secret(1).sum(b"x"), secret(2).sum(b"x"));
+        assert_ne!(secret(1).tag(b"x"), secret(2).tag(b"x"));
+        assert!(secret(1).is_tag(secret(1).tag(b"x"), b"x") && !secret(1).is_tag(secret(1).tag(b"x"), b"y"));
         assert!(Secret::new(&[0; 10]).is_none());
+    }
+
+    /// What XXH3 makes of 9 to 16 bytes gives 128 bits of its secret away: these steps are its own, backwards. Neither a key nor what is
+    /// shown of its parts may be that.
+    #[test]
+    fn what_is_seen_of_a_key_tells_nothing_of_the_secret() {
+        const P64: [u64; 2] = [0x9E37_79B1_85EB_CA87, 0xC2B2_AE3D_27D4_EB4F];
+        let inverse = |odd: u64| (0..6).fold(odd, |x, _| x.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(x))));
+        let unshifted = |x: u64, by: u32| (0..64 / by).fold(x, |y, _| x ^ y >> by);
+        let calmed = |x: u64| unshifted(unshifted(x, 32).wrapping_mul(inverse(0x1656_6791_9E37_79F9)), 37);
+        // What the secret's bytes from 32 on come to, by a hash of 12 bytes.
+        let guess = |bytes: &[u8; 12], hash: u128| {
+            let read = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().unwrap());
+            let (low, high) = (calmed(hash as u64), calmed((hash >> 64) as u64));
+            let mixed = low.wrapping_mul(inverse(P64[1]));
+            let carried = (u128::from(mixed) * u128::from(P64[1]) >> 64) as u64;
+            let upper = high.wrapping_sub(carried).wrapping_mul(inverse(P64[1]));
+            let lower = (mixed ^ upper.swap_bytes()).wrapping_sub(11 << 54);
+            lower.wrapping_mul(inverse(P64[0])) ^ read(0) ^ read(4)
+        };
+        let (bytes, secret) = ([1, 3, 0, 0, 0, 0, 0, 0, 0, b'a', b'b', b'c'], secret(7));
+        let word = |at: usize| u64::from_le_bytes(*secret.parts[at..].first_chunk().unwrap());
+        let truth = word(32) ^ word(40);
+        assert_eq!(guess(&bytes, xxh3::xxh3_128_with_secret(&bytes, &secret.parts)), truth, "the attack itself");
+        let parts = built(&[(1, b"abc".to_vec())]);
+        assert_eq!(parts.bytes, bytes);
+        let shown = u128::from_str_radix(&parts.shown(), 16).unwrap();
+        assert_ne!(guess(&bytes, parts.finish(&secret).0), truth);
+        assert_ne!(guess(&bytes, shown), truth);
+        assert_eq!(parts.shown(), built(&[(1, b"abc".to_vec())]).shown());
     }
 
     #[test]
