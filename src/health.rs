@@ -1,11 +1,11 @@
 //! Owns `vcache_health`: how the parts are, in plain words. It asks Redis unless the breaker is open, and shows nothing of a password; where Redis is, it shows to
-//! those alone who may see the setting.
+//! those alone who may see the setting, and how often a source changes, to those who may see its statistics.
 
+use crate::access::may_see_statistics_of;
 use crate::clock::Scope;
 use crate::engine;
-use crate::namespace::Registry;
+use crate::namespace::Registration;
 use crate::pg::function::{Call, Interval, sql_function};
-use crate::pg::scan::View;
 use crate::pg::{access, catalog, result, varlena};
 use crate::settings;
 use crate::source::{self, Watched};
@@ -74,7 +74,7 @@ fn engine() -> (&'static str, String) {
 
 fn triggers(schema: Oid) -> (&'static str, String) {
     let (mut wrong, mut cures, mut often) = (Vec::new(), Vec::new(), Vec::new());
-    let watched = sources::watched(schema);
+    let (watched, registered) = (sources::watched(schema), sources::registered(schema));
     for &Watched { source, is_divided, .. } in &watched {
         let name = || catalog::qualified(source);
         if let Some(why) = source::of(source, schema).unguarded_for(is_divided) {
@@ -84,8 +84,11 @@ fn triggers(schema: Oid) -> (&'static str, String) {
                 cures.push(cure);
             }
         }
-        let rate = sources::rate(schema, &[Scope::Source(source), Scope::Tenants(source)]);
-        often.extend(sources::advice(rate, longest_ttl(schema, source)).map(|advice| format!("{} {advice}", name())));
+        if may_see_statistics_of(source, &registered) {
+            let rate = sources::rate(schema, &[Scope::Source(source), Scope::Tenants(source)]);
+            let advice = sources::advice(rate, longest_ttl(&registered, source));
+            often.extend(advice.map(|advice| format!("{} {advice}", name())));
+        }
     }
     match (watched.len(), wrong.is_empty()) {
         (0, _) => ("off", "no namespace has freshness 'exact'".into()),
@@ -98,8 +101,7 @@ fn triggers(schema: Oid) -> (&'static str, String) {
 }
 
 /// The longest ttl of the namespaces of a source, in microseconds.
-fn longest_ttl(schema: Oid, source: Oid) -> i64 {
-    let registrations = Registry::open(schema).map(|registry| registry.all(View::Latest)).unwrap_or_default();
+fn longest_ttl(registrations: &[Registration], source: Oid) -> i64 {
     let of_it = registrations.iter().filter(|one| one.is_exact() && one.source == source);
     of_it.map(|one| one.ttl.map_or_else(settings::ttl, Interval::total_microseconds)).max().unwrap_or(0)
 }

@@ -1,8 +1,9 @@
 //! Owns `vcache_sources`: how often sources change, and whether their triggers are in place.
 
+use crate::access;
 use crate::clock::{self, Scope};
 use crate::error::Error;
-use crate::namespace::Registry;
+use crate::namespace::{Registration, Registry};
 use crate::pg::clock_table::Row;
 use crate::pg::function::{Call, sql_function};
 use crate::pg::scan::View;
@@ -16,8 +17,11 @@ sql_function!(vcache_clock_is_not_refreshed, pg_finfo_vcache_clock_is_not_refres
 fn rows(call: &Call) -> Datum {
     let schema = call.schema();
     let clocks = clock::all(schema);
+    // How often others' tables change is not for everybody.
+    let registered = registered(schema);
     let rows: Vec<_> = watched(schema)
         .into_iter()
+        .filter(|watched| access::may_see_statistics_of(watched.source, &registered))
         .map(|watched| {
             let source = watched.source;
             let numbers = Scope::tenants(source);
@@ -43,10 +47,14 @@ fn rows(call: &Call) -> Datum {
 
 /// The sources with exact freshness that are still there.
 pub fn watched(schema: Oid) -> Vec<Watched> {
-    let all = Registry::open(schema).map(|registry| registry.all(View::Latest)).unwrap_or_default();
-    let mut sources = source::watched(all.iter());
+    let mut sources = source::watched(registered(schema).iter());
     sources.retain(|watched| catalog::class(watched.source).is_some());
     sources
+}
+
+/// All that is registered.
+pub fn registered(schema: Oid) -> Vec<Registration> {
+    Registry::open(schema).map(|registry| registry.all(View::Latest)).unwrap_or_default()
 }
 
 /// What there is to say of clocks that advance so often that hardly an entry lives to be used, and not for its ttl (in microseconds).

@@ -4,10 +4,12 @@
 //! the server, so a backend that has found it counts without any lock. The first slot counts for every namespace that found
 //! the table full. Without preload there is no table, and counting does nothing.
 
+use crate::access;
 use crate::error::Error;
-use crate::namespace::MAX_NAME_BYTES;
+use crate::namespace::{MAX_NAME_BYTES, Registry};
 use crate::outcome::Outcome;
 use crate::pg::function::{Call, sql_function};
+use crate::pg::scan::View;
 use crate::pg::{catalog, result, shmem, time, varlena};
 use crate::settings;
 use crate::tier::Failure;
@@ -244,7 +246,8 @@ fn kept() -> (&'static Slot, &'static [Slot]) {
     table().unwrap_or_else(|| Error::StatisticsNeedPreload.raise())
 }
 
-/// The rows of this database: the namespace's name, its counters, and when they were reset. NULL names the others.
+/// The rows of this database that the current role may see: the namespace's name, its counters, and when they were reset. NULL names the
+/// others, which are the whole server's.
 fn rows(call: &Call) -> Datum {
     give(call, |counters| counters.iter().enumerate().map(|(i, value)| shown(i, *value)).collect())
 }
@@ -303,6 +306,8 @@ fn rows_0_1(call: &Call) -> Datum {
 fn give(call: &Call, shown: impl Fn(&[u64]) -> Vec<u64>) -> Datum {
     let (others, slots) = kept();
     let database = catalog::database().to_u32();
+    let registered = Registry::open(call.schema()).map(|registry| registry.all(View::Caller)).unwrap_or_default();
+    let seen = access::Statistics::of(&registered);
     let mine = |slot: &&Slot| !slot.is_free() && slot.database.load(Ordering::Relaxed) == database;
     let row = |name: Option<String>, slot: &Slot| {
         let name = name.map_or(result::NULL, |name| (varlena::text_datum(&name), false));
@@ -311,8 +316,9 @@ fn give(call: &Call, shown: impl Fn(&[u64]) -> Vec<u64>) -> Datum {
         let reset_at = (Datum::from(time::to_postgres(slot.reset_at.load(Ordering::Relaxed))), false);
         std::iter::once(name).chain(counters).chain([reset_at]).collect::<Vec<_>>()
     };
-    let mut rows: Vec<_> = slots.iter().filter(mine).map(|slot| row(Some(slot.name()), slot)).collect();
-    if others.counters.iter().any(|counter| counter.load(Ordering::Relaxed) > 0) {
+    let named = slots.iter().filter(mine).map(|slot| (slot.name(), slot)).filter(|(name, _)| seen.show(name));
+    let mut rows: Vec<_> = named.map(|(name, slot)| row(Some(name), slot)).collect();
+    if seen.are_all() && others.counters.iter().any(|counter| counter.load(Ordering::Relaxed) > 0) {
         rows.push(row(None, others));
     }
     result::give(call, &rows)

@@ -48,7 +48,7 @@ mod column {
 }
 
 /// A name as it is registered: `docs`, or a pattern such as `docs/*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Name {
     pub is_pattern: bool,
     /// The name, without the `*` of a pattern.
@@ -107,13 +107,19 @@ impl Registration {
         self.freshness == EXACT
     }
 
+    /// The columns that a search reads, by name; `*` for all but the vector's.
+    pub fn named_columns(&self) -> Vec<&str> {
+        let payload = self.payload_columns.iter().flatten().map(String::as_str);
+        [self.vector_column.as_str(), &self.id_column]
+            .into_iter()
+            .chain(self.namespace_column.as_deref())
+            .chain(payload)
+            .collect()
+    }
+
     /// Whether a search reads this column.
     pub fn reads(&self, column: &str) -> bool {
-        let payload = self.payload_columns.as_deref().unwrap_or_default();
-        self.vector_column == column
-            || self.id_column == column
-            || self.namespace_column.as_deref() == Some(column)
-            || payload.iter().any(|name| name == column || name == "*")
+        self.named_columns().iter().any(|name| *name == column || *name == "*")
     }
 
     fn read(row: &Tuple) -> Option<Self> {

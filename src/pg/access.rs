@@ -35,9 +35,48 @@ pub fn check_select(table: &Table, columns: &[i16]) {
 /// Whether the current role may read every column of the table, its system columns included: privileges on single columns never
 /// cover those.
 pub fn may_read_all_columns(oid: pg_sys::Oid) -> bool {
-    // SAFETY: a catalog look-up.
-    let allowed = unsafe { pg_sys::pg_class_aclcheck(oid, pg_sys::GetUserId(), pg_sys::ACL_SELECT) };
+    // SAFETY: a catalog look-up; for a table that is gone the answer is no.
+    let allowed = unsafe {
+        let mut is_missing = false;
+        pg_sys::pg_class_aclcheck_ext(oid, pg_sys::GetUserId(), pg_sys::ACL_SELECT, &mut is_missing)
+    };
     allowed == pg_sys::AclResult::ACLCHECK_OK
+}
+
+/// Whether the current role may read this column (from 1) by a privilege on it alone.
+pub fn may_read_column(oid: pg_sys::Oid, column: i16) -> bool {
+    // SAFETY: as above.
+    let allowed = unsafe {
+        let mut is_missing = false;
+        pg_sys::pg_attribute_aclcheck_ext(oid, column, pg_sys::GetUserId(), pg_sys::ACL_SELECT, &mut is_missing)
+    };
+    allowed == pg_sys::AclResult::ACLCHECK_OK
+}
+
+/// The same of every column.
+pub fn may_read_each_column(oid: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up; for a table that is gone the answer is no.
+    let allowed = unsafe {
+        let all = pg_sys::AclMaskHow::ACLMASK_ALL;
+        pg_sys::pg_attribute_aclcheck_all(oid, pg_sys::GetUserId(), pg_sys::ACL_SELECT, all)
+    };
+    allowed == pg_sys::AclResult::ACLCHECK_OK
+}
+
+/// Whether the current role may use the schema that a table is in; not, if the table is gone.
+pub fn may_use_schema_of(oid: pg_sys::Oid) -> bool {
+    super::catalog::class(oid).is_some_and(|class| {
+        // SAFETY: a catalog look-up.
+        let allowed = unsafe { pg_sys::pg_namespace_aclcheck(class.schema, pg_sys::GetUserId(), pg_sys::ACL_USAGE) };
+        allowed == pg_sys::AclResult::ACLCHECK_OK
+    })
+}
+
+/// Whether row-level security would decide what the current role sees, whatever `row_security` says of errors.
+pub fn is_row_security_enabled(oid: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up that raises nothing.
+    let state = unsafe { pg_sys::check_enable_rls(oid, pg_sys::InvalidOid, true) };
+    state == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
 }
 
 /// Whether row-level security decides for the current role which rows of the table there are.
@@ -52,6 +91,12 @@ pub fn row_security_in_force(oid: pg_sys::Oid) -> bool {
 pub fn may_see_all_settings() -> bool {
     // SAFETY: a catalog look-up.
     unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::ROLE_PG_READ_ALL_SETTINGS.into()) }
+}
+
+/// Whether the current role may see the statistics of all.
+pub fn may_see_all_statistics() -> bool {
+    // SAFETY: a catalog look-up.
+    unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::ROLE_PG_READ_ALL_STATS.into()) }
 }
 
 /// Whether the current role owns the table.

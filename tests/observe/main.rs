@@ -2,6 +2,7 @@
 
 mod explain;
 mod health;
+mod privileges;
 
 use std::sync::LazyLock;
 
