@@ -1,6 +1,10 @@
 -- The tables of vcache. Searches read them by their indexes, without SPI, so the order of columns is known to
 -- src/namespace/mod.rs and src/key.rs.
 
+-- Only names of PostgreSQL's own may stand without a schema: the one that the extension is created in may hold operators and functions of
+-- somebody else's that fit better, and a view would keep what was found.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- A row is a namespace. Its name is prefix, or prefix || '*' for a pattern.
 CREATE TABLE @extschema@.vcache_namespace (
     is_pattern       boolean NOT NULL,

@@ -1,5 +1,9 @@
 -- From 0.1.0 to 0.2.0: statistics by reason and with times, vcache_explain, vcache_health, vcache_invalidate.
 
+-- Only names of PostgreSQL's own may stand without a schema: the one that the extension is created in may hold operators and functions of
+-- somebody else's that fit better, and a view would keep what was found.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- What a search with these arguments would do, and why. It asks no engine, changes nothing and counts as nothing.
 CREATE FUNCTION @extschema@.vcache_explain(
     namespace text,

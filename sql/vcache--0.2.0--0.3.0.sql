@@ -1,5 +1,9 @@
 -- From 0.2.0 to 0.3.0: vcache_flush, and a view that shows no index of a part of the rows.
 
+-- Only names of PostgreSQL's own may stand without a schema: the one that the extension is created in may hold operators and functions of
+-- somebody else's that fit better, and a view would keep what was found.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- Frees the entries in Redis, all that stand under vcache.key_prefix; how many there were.
 CREATE FUNCTION @extschema@.vcache_flush() RETURNS bigint
 LANGUAGE c VOLATILE

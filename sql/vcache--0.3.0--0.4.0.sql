@@ -1,5 +1,9 @@
 -- From 0.3.0 to 0.4.0: freshness 'exact'. Namespaces stay what they are; vcache_alter_namespace makes them exact.
 
+-- Only names of PostgreSQL's own may stand without a schema: the one that the extension is created in may hold operators and functions of
+-- somebody else's that fit better, and a view would keep what was found.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- Written without the executor, so that nothing of it is published (src/pg/table_write.rs), and never applied from elsewhere.
 ALTER TABLE @extschema@.vcache_namespace REPLICA IDENTITY NOTHING;
 

@@ -1,5 +1,9 @@
 -- From 0.4.0 to 0.5.0: a tier in shared memory.
 
+-- Only names of PostgreSQL's own may stand without a schema: the one that the extension is created in may hold operators and functions of
+-- somebody else's that fit better, and a view would keep what was found.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 DROP VIEW @extschema@.vcache_stats_total;
 DROP VIEW @extschema@.vcache_stats;
 DROP FUNCTION @extschema@.vcache_stats_rows();

@@ -9,6 +9,7 @@ mod lifecycle;
 mod options;
 mod ownership;
 mod remembered;
+mod search_path;
 mod tenants;
 
 use std::sync::LazyLock;
