@@ -13,6 +13,7 @@ mod idle;
 mod lies;
 mod password_file;
 mod sealed;
+mod secrets;
 mod sentinel;
 mod sharing;
 mod tls;
