@@ -16,6 +16,8 @@ SELECT vcache_create_namespace('mine', 'docs', 'embedding', metric => 'l2');
 SELECT vcache_alter_namespace('docs', '{"ttl": "1 hour"}');
 SELECT vcache_drop_namespace('docs');
 SELECT vcache_stats_reset();
+SELECT vcache_flush();
+SELECT * FROM vcache_entries;
 SHOW vcache.redis_url;
 SET vcache.max_top_k = 5000;
 
@@ -27,6 +29,21 @@ SET ROLE regress_vcache_owner;
 GRANT SELECT ON docs TO regress_vcache_reader;
 SET ROLE regress_vcache_reader;
 SELECT id FROM vcache_search('docs', '[0,0]');
+
+-- Statistics are for those who may search, or own the source.
+SELECT namespace, misses_cold, shared_hits FROM vcache_stats;
+SELECT source, triggers_in_place FROM vcache_sources;
+SET ROLE regress_vcache_owner;
+REVOKE SELECT ON docs FROM regress_vcache_reader;
+SELECT namespace, misses_cold, shared_hits FROM vcache_stats;
+SET ROLE regress_vcache_reader;
+SELECT namespace, misses_cold, shared_hits FROM vcache_stats;
+SELECT namespace FROM vcache_stats_rows();
+SELECT lookups FROM vcache_stats_total;
+SELECT source, triggers_in_place FROM vcache_sources;
+SELECT namespace, source FROM vcache_namespaces;
+SET ROLE regress_vcache_owner;
+GRANT SELECT ON docs TO regress_vcache_reader;
 
 -- Under row-level security each sees its own rows, and nothing is cached.
 SET ROLE regress_vcache_owner;

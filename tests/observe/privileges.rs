@@ -186,6 +186,9 @@ fn entries_and_freeing_them_are_for_superusers() {
     ] {
         owners.fails(statement).assert("42501", &[what]);
     }
+    // Who may read all data is given the secret with them.
+    superuser.run(&format!("GRANT pg_read_all_data TO {owner}"));
+    assert_eq!(owners.number("SELECT length(secret) FROM vcache_secret"), 192);
     // What is registered is no statistic: pg_dump of any role carries it.
     assert_eq!(owners.number("SELECT count(*) FROM vcache_namespaces"), 3);
     assert_eq!(superuser.number("SELECT count(*) FROM vcache_entries"), 3);
