@@ -178,14 +178,14 @@ mod tests {
     fn what_is_seen_of_a_key_tells_nothing_of_the_secret() {
         const P64: [u64; 2] = [0x9E37_79B1_85EB_CA87, 0xC2B2_AE3D_27D4_EB4F];
         let inverse = |odd: u64| (0..6).fold(odd, |x, _| x.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(x))));
-        let unshifted = |x: u64, by: u32| (0..64 / by).fold(x, |y, _| x ^ y >> by);
+        let unshifted = |x: u64, by: u32| (0..64 / by).fold(x, |y, _| x ^ (y >> by));
         let calmed = |x: u64| unshifted(unshifted(x, 32).wrapping_mul(inverse(0x1656_6791_9E37_79F9)), 37);
         // What the secret's bytes from 32 on come to, by a hash of 12 bytes.
         let guess = |bytes: &[u8; 12], hash: u128| {
             let read = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().unwrap());
             let (low, high) = (calmed(hash as u64), calmed((hash >> 64) as u64));
             let mixed = low.wrapping_mul(inverse(P64[1]));
-            let carried = (u128::from(mixed) * u128::from(P64[1]) >> 64) as u64;
+            let carried = ((u128::from(mixed) * u128::from(P64[1])) >> 64) as u64;
             let upper = high.wrapping_sub(carried).wrapping_mul(inverse(P64[1]));
             let lower = (mixed ^ upper.swap_bytes()).wrapping_sub(11 << 54);
             lower.wrapping_mul(inverse(P64[0])) ^ read(0) ^ read(4)
