@@ -122,7 +122,8 @@ impl<P: Point> Line<P> {
             let (first, end) = (self.first(kind), self.first(kind + 1));
             for (from, to) in region.intersection(&Region::cells(first, end)).runs() {
                 let cut = |cell: u32| cuts.get((cell - first).checked_sub(1)? as usize);
-                let edge = |cut: &(P, bool)| if cut.1 { Edge::Behind(cut.0.clone()) } else { Edge::Before(cut.0.clone()) };
+                let edge =
+                    |cut: &(P, bool)| if cut.1 { Edge::Behind(cut.0.clone()) } else { Edge::Before(cut.0.clone()) };
                 spans.push(Span {
                     kind,
                     from: cut(from).map_or(Edge::Start, edge),
@@ -177,9 +178,7 @@ impl<P: Point> Line<P> {
         let cuts = self.kinds.get(kind).map(Vec::as_slice).unwrap_or_default();
         let place = match edge.cut() {
             Some((point, behind)) => {
-                cuts.partition_point(|cut| {
-                    order(kind, &cut.0, point).then(cut.1.cmp(&behind)) == Ordering::Less
-                }) + 1
+                cuts.partition_point(|cut| order(kind, &cut.0, point).then(cut.1.cmp(&behind)) == Ordering::Less) + 1
             }
             None if matches!(edge, Edge::Start) => 0,
             None => cuts.len() + 1,

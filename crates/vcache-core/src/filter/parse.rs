@@ -15,8 +15,7 @@ pub const MAX_DEPTH: usize = 64;
 /// The operators between filters.
 pub const LOGICAL: [&str; 3] = ["$and", "$or", "$not"];
 /// The operators on a field's value.
-pub const COMPARISONS: [&str; 10] =
-    ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists", "$not"];
+pub const COMPARISONS: [&str; 10] = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists", "$not"];
 
 /// What is wrong with a filter, and where in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +72,9 @@ impl fmt::Display for Problem {
             Self::NoOperator => f.write_str("a field in the filter has no operator"),
             Self::NotAList(found) => write!(f, "the operator takes a list, not {found}"),
             Self::EmptyList => f.write_str("the operator takes at least one filter"),
-            Self::NotAValue(found) => write!(f, "a field is compared with a string, a number, a boolean or null, not {found}"),
+            Self::NotAValue(found) => {
+                write!(f, "a field is compared with a string, a number, a boolean or null, not {found}")
+            }
             Self::NotABoolean(found) => write!(f, "$exists takes true or false, not {found}"),
             Self::NotOperators(found) => write!(f, "a field's $not takes an object of operators, not {found}"),
             Self::NullOrder => f.write_str("nothing is greater or less than null"),

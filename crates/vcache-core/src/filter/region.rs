@@ -72,7 +72,9 @@ mod tests {
 
     /// The region of the bits that are set.
     fn region(bits: u16) -> Region {
-        (0..CELLS).filter(|cell| bits >> cell & 1 == 1).fold(Region::default(), |all, cell| all.union(&Region::cells(cell, cell + 1)))
+        (0..CELLS)
+            .filter(|cell| bits >> cell & 1 == 1)
+            .fold(Region::default(), |all, cell| all.union(&Region::cells(cell, cell + 1)))
     }
 
     proptest! {

@@ -224,7 +224,8 @@ fn operators() -> BoxedStrategy<Json> {
 
 fn filters() -> impl Strategy<Value = Json> {
     let field = prop_oneof![4 => Just(0usize), 3 => Just(1), 1 => Just(2)];
-    let of_c = |field: usize, value: Json| if field == 2 { json!({ FIELDS[2]: 1 }) } else { json!({ FIELDS[field]: value }) };
+    let of_c =
+        |field: usize, value: Json| if field == 2 { json!({ FIELDS[2]: 1 }) } else { json!({ FIELDS[field]: value }) };
     let leaf = (field, prop_oneof![operators(), or_null()]).prop_map(move |(field, value)| of_c(field, value));
     leaf.boxed().prop_recursive(3, 12, 3, |inner| {
         let list = prop::collection::vec(inner.clone(), 1..4);
@@ -314,7 +315,10 @@ fn spellings_of_one_filter() {
         (json!({ "a": { "$nin": [] } }), json!({})),
         (json!({ "a": 1, "b": 2 }), json!({ "$and": [{ "b": 2 }, { "a": 1 }] })),
         (json!({ "a": { "$gt": 2, "$lt": 1 } }), json!({ "b": { "$in": [] } })),
-        (json!({ "a": { "$not": { "$gt": 1 } } }), json!({ "$or": [{ "a": { "$not": { "$gt": 1, "$exists": true } } }] })),
+        (
+            json!({ "a": { "$not": { "$gt": 1 } } }),
+            json!({ "$or": [{ "a": { "$not": { "$gt": 1, "$exists": true } } }] }),
+        ),
     ] {
         assert_eq!(formed(&one), formed(&other), "{one} and {other}");
     }
@@ -325,7 +329,13 @@ fn spellings_of_one_filter() {
 
 #[test]
 fn numbers_lose_zeros_that_say_nothing() {
-    for (written, read) in [("1.0", "1"), ("100", "100"), ("-0.0", "0"), ("0.10", "0.1"), ("12345678901234567890.5", "12345678901234567890.5")] {
+    for (written, read) in [
+        ("1.0", "1"),
+        ("100", "100"),
+        ("-0.0", "0"),
+        ("0.10", "0.1"),
+        ("12345678901234567890.5", "12345678901234567890.5"),
+    ] {
         let Expression::All(parts) = parse(&format!("{{\"a\": {written}}}")).unwrap() else { panic!("not all") };
         let Expression::Leaf(Test { comparison, .. }) = &parts[0] else { panic!("not a leaf") };
         assert_eq!(*comparison, Comparison::In(vec![Value::Number(read.to_owned())]));
