@@ -108,6 +108,3 @@ impl Value {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,169 +1,27 @@
-//! Filters over two fields as JSON has them, against an evaluator that knows nothing of cells.
+//! Filters over fields as JSON has them, against an evaluator that knows nothing of cells.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests: clippy knows only the functions marked so"
+)]
 
-use super::diagram::form;
-use super::line::{Allowed, Edge, Line, Point, Span};
-use super::normal::Normal;
-use super::parse::{MAX_BYTES, MAX_DEPTH, Problem, parse};
-use super::{Comparison, Expression, Test, Value};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
-use std::cmp::Ordering;
+use vcache_core::filter::parse::{MAX_BYTES, MAX_DEPTH, Problem, parse};
+use vcache_core::filter::{Comparison, Expression, Test, Value};
+
+#[path = "../fuzz/checks/filter.rs"]
+mod filter;
+
+use filter::formed;
+use filter::meaning::{is_true, respelled};
 
 const FIELDS: [&str; 3] = ["a", "b", "c.d"];
-const KINDS: usize = 3;
-
-#[derive(Debug, Clone, PartialEq)]
-enum Key {
-    Text(String),
-    Number(f64),
-    Bool(bool),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct P(Key, Vec<u8>);
-
-impl Point for P {
-    fn image(&self) -> &[u8] {
-        &self.1
-    }
-}
-
-fn point(value: &Value) -> (usize, P) {
-    match value {
-        Value::Text(text) => (0, P(Key::Text(text.clone()), text.clone().into_bytes())),
-        Value::Number(number) => (1, P(Key::Number(number.parse().unwrap()), number.clone().into_bytes())),
-        Value::Bool(value) => (2, P(Key::Bool(*value), vec![u8::from(*value)])),
-        Value::Null => panic!("no point"),
-    }
-}
-
-fn order(_: usize, a: &P, b: &P) -> Ordering {
-    match (&a.0, &b.0) {
-        (Key::Text(a), Key::Text(b)) => a.cmp(b),
-        (Key::Number(a), Key::Number(b)) => a.total_cmp(b),
-        (Key::Bool(a), Key::Bool(b)) => a.cmp(b),
-        _ => panic!("of two kinds"),
-    }
-}
-
-/// `false` and `true` have no neighbours: there is one cut at most, right before `true`.
-fn edges(kind: usize, point: P) -> (Edge<P>, Edge<P>) {
-    let yes = || P(Key::Bool(true), vec![1]);
-    match point.0 {
-        Key::Bool(false) => (Edge::Start, Edge::Before(yes())),
-        Key::Bool(true) => (Edge::Before(yes()), Edge::End),
-        _ => {
-            let _ = kind;
-            (Edge::Before(point.clone()), Edge::Behind(point))
-        }
-    }
-}
-
-fn resolve(test: Test) -> Result<Allowed<P>, ()> {
-    let field = FIELDS.iter().position(|field| *field == test.field).unwrap();
-    let mut allowed = Allowed { field, spans: Vec::new(), others: false, missing: false };
-    let all = |kind| Span { kind, from: Edge::Start, to: Edge::End };
-    match &test.comparison {
-        Comparison::Exists => {
-            allowed.spans = (0..KINDS).map(all).collect();
-            allowed.others = true;
-        }
-        Comparison::In(values) => {
-            for value in values {
-                if *value == Value::Null {
-                    allowed.missing = true;
-                } else {
-                    let (kind, point) = point(value);
-                    let (from, to) = edges(kind, point);
-                    allowed.spans.push(Span { kind, from, to });
-                }
-            }
-        }
-        Comparison::Less(value) | Comparison::AtMost(value) => {
-            let (kind, point) = point(value);
-            let (before, behind) = edges(kind, point);
-            let to = if matches!(test.comparison, Comparison::Less(_)) { before } else { behind };
-            allowed.spans.push(Span { kind, from: Edge::Start, to });
-        }
-        Comparison::Greater(value) | Comparison::AtLeast(value) => {
-            let (kind, point) = point(value);
-            let (before, behind) = edges(kind, point);
-            let from = if matches!(test.comparison, Comparison::Greater(_)) { behind } else { before };
-            allowed.spans.push(Span { kind, from, to: Edge::End });
-        }
-    }
-    Ok(allowed)
-}
-
-fn formed(filter: &Json) -> Option<Vec<u8>> {
-    let expression = parse(&filter.to_string()).unwrap().try_map(&mut resolve).unwrap();
-    let lines: Vec<Line<P>> = (0..FIELDS.len())
-        .map(|field| {
-            let mut all = Vec::new();
-            expression.each(&mut |allowed| all.push(allowed));
-            Line::new(KINDS, true, all.into_iter().filter(|allowed| allowed.field == field), order)
-        })
-        .collect();
-    let regions = expression
-        .try_map(&mut |allowed: Allowed<P>| Ok::<_, ()>((allowed.field, lines[allowed.field].region(&allowed, order))))
-        .unwrap();
-    // There and back again is the same.
-    regions.each(&mut |(field, region)| {
-        assert_eq!(lines[*field].region(&lines[*field].allowed(*field, region), order), *region);
-    });
-    let cells: Vec<u32> = lines.iter().map(Line::cells).collect();
-    let names: Vec<Vec<u8>> = FIELDS.iter().map(|name| name.as_bytes().to_vec()).collect();
-    form(&Normal::new(&regions, &cells), &names, &lines)
-}
 
 /// What a field of a row holds: `None` for nothing, a JSON value else.
 type Row = [Option<Json>; 3];
-
-/// Whether a filter is true of a row, as the documents say it.
-fn is_true(filter: &Json, row: &Row) -> bool {
-    filter.as_object().unwrap().iter().all(|(name, value)| match name.as_str() {
-        "$and" => value.as_array().unwrap().iter().all(|part| is_true(part, row)),
-        "$or" => value.as_array().unwrap().iter().any(|part| is_true(part, row)),
-        "$not" => !is_true(value, row),
-        field => {
-            let held = row[FIELDS.iter().position(|other| *other == field).unwrap()].as_ref();
-            match value {
-                Json::Object(operators) => holds(operators, held),
-                value => is(held, value),
-            }
-        }
-    })
-}
-
-fn holds(operators: &serde_json::Map<String, Json>, held: Option<&Json>) -> bool {
-    operators.iter().all(|(operator, value)| match operator.as_str() {
-        "$eq" => is(held, value),
-        "$ne" => !is(held, value),
-        "$in" => value.as_array().unwrap().iter().any(|value| is(held, value)),
-        "$nin" => !value.as_array().unwrap().iter().any(|value| is(held, value)),
-        "$exists" => held.is_some() == value.as_bool().unwrap(),
-        "$not" => !holds(value.as_object().unwrap(), held),
-        "$gt" => compare(held, value).is_some_and(Ordering::is_gt),
-        "$gte" => compare(held, value).is_some_and(Ordering::is_ge),
-        "$lt" => compare(held, value).is_some_and(Ordering::is_lt),
-        "$lte" => compare(held, value).is_some_and(Ordering::is_le),
-        other => panic!("{other}"),
-    })
-}
-
-fn is(held: Option<&Json>, value: &Json) -> bool {
-    if value.is_null() { held.is_none() } else { compare(held, value).is_some_and(Ordering::is_eq) }
-}
-
-/// Values of one kind compare; a list does with nothing.
-fn compare(held: Option<&Json>, value: &Json) -> Option<Ordering> {
-    match (held?, value) {
-        (Json::String(a), Json::String(b)) => Some(a.cmp(b)),
-        (Json::Number(a), Json::Number(b)) => a.as_f64()?.partial_cmp(&b.as_f64()?),
-        (Json::Bool(a), Json::Bool(b)) => Some(a.cmp(b)),
-        _ => None,
-    }
-}
 
 /// Every value that a field may hold which some filter of [`filters`] tells from another.
 fn held() -> Vec<Option<Json>> {
@@ -243,42 +101,9 @@ fn filters() -> impl Strategy<Value = Json> {
     })
 }
 
-/// The same filter, written otherwise.
-fn respelled(filter: &Json) -> Json {
-    let value = |value: &Json| match value {
-        Json::Object(operators) => {
-            let parts: Vec<Json> = operators
-                .iter()
-                .map(|(operator, value)| match (operator.as_str(), value) {
-                    ("$in", Json::Array(list)) => {
-                        let twice: Vec<Json> = list.iter().rev().chain(list).cloned().collect();
-                        json!({ "$in": twice })
-                    }
-                    ("$ne", value) => json!({ "$not": { "$eq": value } }),
-                    ("$eq", value) => json!({ "$in": [value] }),
-                    ("$nin", list) => json!({ "$not": { "$in": list } }),
-                    ("$lt", value) => json!({ "$lt": value, "$lte": value }),
-                    (operator, value) => json!({ operator: value }),
-                })
-                .collect();
-            parts
-        }
-        value => vec![json!({ "$eq": value })],
-    };
-    let member = |(name, inner): (&String, &Json)| match (name.as_str(), inner) {
-        ("$and" | "$or", Json::Array(parts)) => {
-            let parts: Vec<Json> = parts.iter().rev().map(respelled).collect();
-            vec![json!({ name: parts })]
-        }
-        ("$not", inner) => vec![json!({ "$not": respelled(inner) })],
-        (field, inner) => value(inner).into_iter().map(|part| json!({ field: part })).collect(),
-    };
-    let parts: Vec<Json> = filter.as_object().unwrap().iter().rev().flat_map(member).collect();
-    json!({ "$and": [{ "$and": parts }] })
-}
-
 fn table(filter: &Json, rows: &[Row]) -> Vec<bool> {
-    rows.iter().map(|row| is_true(filter, row)).collect()
+    let held = |row: &Row, name: &str| row[FIELDS.iter().position(|field| *field == name).expect("a field")].clone();
+    rows.iter().map(|row| is_true(filter, &|name| held(row, name))).collect()
 }
 
 proptest! {
@@ -296,6 +121,7 @@ proptest! {
             json!({ "$not": f }),
             respelled(&f),
         ];
+        prop_assert!(filter::check(f.to_string().as_bytes()));
         let (truth, form) = (table(&f, &rows), formed(&f));
         prop_assert_eq!(form.is_none(), truth.iter().all(|is| *is));
         for other in others {
