@@ -16,7 +16,8 @@ use crate::pg::spi::jsonb_text;
 use crate::pg::{json, varlena};
 use pgrx::pg_sys::{self, Datum, Oid};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use vcache_core::filter::diagram;
 use vcache_core::filter::line::{Allowed, Edge, Line, Point, Span};
@@ -132,7 +133,8 @@ pub fn read<'a>(call: &Call, n: usize, filterable: &'a Filterable) -> Result<Opt
         fields.insert(image.clone(), what);
         Ok::<_, Error>((image, test))
     })?;
-    let number = |image: &Vec<u8>| fields.keys().position(|other| other == image).unwrap_or_default();
+    let numbers: HashMap<&Vec<u8>, usize> = fields.keys().enumerate().map(|(number, image)| (image, number)).collect();
+    let number = |image: &Vec<u8>| numbers.get(image).copied().unwrap_or_default();
     let expression = expression.try_map(&mut |(image, test)| Ok::<_, Error>((number(&image), test)))?;
     let fields = fields.into_iter().map(|(image, what)| Field { image, what }).collect();
     Ok(Some(Parsed { of: filterable, fields, expression }))
@@ -178,6 +180,8 @@ impl Filterable {
 struct Value {
     datum: Datum,
     image: Vec<u8>,
+    /// Of a type that has next values.
+    number: Option<i64>,
 }
 
 impl Point for Value {
@@ -207,9 +211,12 @@ impl Parsed<'_> {
                 of.allowed(n, what, &test)
             })
         })?;
-        let order = |n: usize, a: &Value, b: &Value| {
-            let order = fields.get(n).and_then(|field| of.order(&field.what));
-            order.map_or(std::cmp::Ordering::Equal, |order| order.compare(a.datum, b.datum))
+        let order = |n: usize, a: &Value, b: &Value| match (a.number, b.number) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            _ => {
+                let order = fields.get(n).and_then(|field| of.order(&field.what));
+                order.map_or(Ordering::Equal, |order| order.compare(a.datum, b.datum))
+            }
         };
         let mut by_field: Vec<Vec<&Allowed<Value>>> = fields.iter().map(|_| Vec::new()).collect();
         allowed.each(&mut |one| by_field.get_mut(one.field).into_iter().for_each(|all| all.push(one)));
@@ -305,7 +312,7 @@ impl Filterable {
             What::Path(_) => {
                 let point = |text: &str, image: Vec<u8>| {
                     let datum = json::jsonb(text).map_err(|json::NotJson| Error::not_a_filter())?;
-                    let value = Value { datum, image };
+                    let value = Value { datum, image, number: None };
                     Ok::<_, Error>((Edge::Before(value.clone()), Edge::Behind(value)))
                 };
                 Ok(match value {
@@ -333,6 +340,14 @@ impl Filtered {
     /// A value as the column's type has it.
     fn value(&self, value: &Written, at: &impl Fn() -> String) -> Result<Datum, Error> {
         let kind = self.order.kind;
+        // Of whole numbers there may be thousands. What is none of the column's is left to its type's input function, which says so.
+        if let (Written::Number(number), Some(steps)) = (value, steps(kind))
+            && let Ok(number) = number.parse()
+            && is_number(kind)
+            && (steps.least..=steps.most).contains(&number)
+        {
+            return Ok((steps.datum)(number));
+        }
         let text = match value {
             Written::Text(text) if kind == pg_sys::BPCHAROID => text.trim_end_matches(' '),
             Written::Text(text) => text,
@@ -378,10 +393,12 @@ fn is_number(kind: Oid) -> bool {
 /// What lies right before and right behind a value of a type. Of whole numbers that is where the next one begins.
 fn around(kind: Oid, value: Datum) -> (Edge<Value>, Edge<Value>) {
     let Some(Steps { least, most, number, datum }) = steps(kind) else {
-        let value = Value { datum: value, image: varlena::image(value, kind) };
+        let value = Value { datum: value, image: varlena::image(value, kind), number: None };
         return (Edge::Before(value.clone()), Edge::Behind(value));
     };
-    let before = |number: i64| Edge::Before(Value { datum: datum(number), image: number.to_be_bytes().to_vec() });
+    let value_of =
+        |number: i64| Value { datum: datum(number), image: number.to_be_bytes().to_vec(), number: Some(number) };
+    let before = |number: i64| Edge::Before(value_of(number));
     let number = number(value);
     (
         if number == least { Edge::Start } else { before(number) },

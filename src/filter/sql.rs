@@ -277,7 +277,7 @@ fn point(kind: Oid, span: &Span<Value>) -> Option<Value> {
             (Edge::Before(_), Edge::End) if span.kind == super::BOOLEANS => "true",
             _ => return None,
         };
-        return json::jsonb(text).ok().map(|datum| Value { datum, image: text.into() });
+        return json::jsonb(text).ok().map(|datum| Value { datum, image: text.into(), number: None });
     }
     let steps = steps(kind)?;
     let number = |edge: &Edge<Value>| match edge {
@@ -287,5 +287,6 @@ fn point(kind: Oid, span: &Span<Value>) -> Option<Value> {
     };
     let first = number(&span.from)?;
     let last = number(&span.to).map_or(Some(steps.most), |end| end.checked_sub(1))?;
-    (first == last).then(|| Value { datum: (steps.datum)(first), image: first.to_be_bytes().to_vec() })
+    let point = || Value { datum: (steps.datum)(first), image: first.to_be_bytes().to_vec(), number: Some(first) };
+    (first == last).then(point)
 }

@@ -56,8 +56,10 @@ unsafe extern "C-unwind" fn leave_out(
         for cell in std::slice::from_raw_parts((*list).elements, (*list).length.unsigned_abs() as usize) {
             let index = cell.ptr_value.cast::<pg_sys::IndexOptInfo>();
             let method = (*index).relam;
-            let is_own = method.to_u32() < pg_sys::FirstNormalObjectId;
-            if !is_own && pg_sys::getExtensionOfObject(pg_sys::AccessMethodRelationId, method) == extension {
+            // PostgreSQL's own objects, pinned, are no extension's.
+            if method.to_u32() >= pg_sys::FirstUnpinnedObjectId
+                && pg_sys::getExtensionOfObject(pg_sys::AccessMethodRelationId, method) == extension
+            {
                 (*index).amhasgetbitmap = false;
             }
         }

@@ -64,10 +64,11 @@ fn tokio_postgres() {
         let rows = client.query("SELECT payload FROM vcache_search('bare', $1, 1)", &[&text]).await.expect("a search");
         assert!(rows[0].get::<_, Option<Json<Value>>>(0).is_none());
 
-        let filter = serde_json::json!({ "title": "title 3" });
+        let filter = serde_json::json!({ "n": 3 });
         let search = "SELECT id FROM vcache_search($1, $2::real[], filter => $3)";
         let rows = client.query(search, &[&"documents", &vector, &filter]).await.expect("a search");
-        assert_eq!(ids(&rows), ["3"]);
+        let found = ids(&rows);
+        assert!(!found.is_empty() && found.iter().all(|id| id.parse::<i32>().expect("an id") % 7 == 3), "{found:?}");
 
         // Without a type the parameter is text, and the driver refuses an array for it.
         let untyped = client.query("SELECT id FROM vcache_search('documents', $1, 1)", &[&vector]).await;

@@ -95,9 +95,9 @@ async def test_filters():
     connection = await asyncpg.connect()
     rows = await connection.fetch(
         "SELECT id FROM vcache_search($1, $2::real[], filter => $3)",
-        "documents", random_vector(7), json.dumps({"title": "title 3"}),
+        "documents", random_vector(7), json.dumps({"n": 3}),
     )
-    assert [row["id"] for row in rows] == ["3"], rows
+    assert rows and all(int(row["id"]) % 7 == 3 for row in rows), rows
     await connection.close()
 
 

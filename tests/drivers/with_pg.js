@@ -107,9 +107,9 @@ const tests = {
     async 'filters'() {
         const { rows } = await pool.query(
             'SELECT id FROM vcache_search($1, $2, filter => $3)',
-            ['documents', JSON.stringify(randomVector(7)), { title: 'title 3' }],
+            ['documents', JSON.stringify(randomVector(7)), { n: 3 }],
         );
-        assert.deepEqual(rows, [{ id: '3' }]);
+        assert.ok(rows.length > 0 && rows.every((row) => row.id % 7 === 3), rows);
     },
 
     async 'errors'() {

@@ -136,12 +136,12 @@ def test_filters():
     with psycopg.connect() as connection:
         rows = connection.execute(
             "SELECT id FROM vcache_search(%s, %s, filter => %s)",
-            ("documents", vector, Jsonb({"title": {"$in": ["title 3", "title 7"]}})),
+            ("documents", vector, Jsonb({"n": {"$in": [3, 4]}})),
         ).fetchall()
-        assert sorted(rows) == [("3",), ("7",)], rows
+        assert rows and all(int(row[0]) % 7 in (3, 4) for row in rows), rows
         with witness.counts(hits=1):
             search = "SELECT id FROM vcache_search(%s, %s, filter => %s)"
-            connection.execute(search, ("documents", vector, json.dumps({"title": {"$in": ["title 7", "title 3"]}})))
+            connection.execute(search, ("documents", vector, json.dumps({"n": {"$gte": 3, "$lt": 5}})))
 
 
 def test_payloads_and_names():

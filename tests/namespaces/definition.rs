@@ -176,7 +176,7 @@ fn the_view_says_what_is_registered() {
              freshness => 'ttl', ttl => '90 seconds', fetch_k => 30, search_settings => '{{\"{ef_search}\": 200}}')"
     ));
     session.run("SELECT vcache_create_namespace('bare', 'library.books', 'v', 'isbn', 'cosine')");
-    let columns = "namespace, source, vector_column, id_column, metric, payload_columns, namespace_column, index, freshness, ttl, fetch_k, search_settings";
+    let columns = "namespace, source, vector_column, id_column, metric, payload_columns, filter_columns, metadata_column, namespace_column, index, freshness, ttl, fetch_k, search_settings";
     let names = session.column("SELECT attname FROM pg_attribute WHERE attrelid = 'vcache_namespaces'::regclass AND attnum > 0 ORDER BY attnum");
     assert_eq!(names.join(", "), columns);
     // A setting's value is text to PostgreSQL, so a number may come back as a string.

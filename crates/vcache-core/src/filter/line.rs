@@ -101,18 +101,15 @@ impl<P: Point> Line<P> {
 
     /// The region of what a comparison lets through, by the order that the line was made with.
     pub fn region(&self, allowed: &Allowed<P>, order: impl Fn(usize, &P, &P) -> Ordering) -> Region {
-        let mut region = Region::default();
-        for span in &allowed.spans {
-            let [from, to] = [&span.from, &span.to].map(|edge| self.cell(span.kind, edge, &order));
-            region = region.union(&Region::cells(from, to));
-        }
+        let cells = |span: &Span<P>| (self.cell(span.kind, &span.from, &order), self.cell(span.kind, &span.to, &order));
+        let mut parts: Vec<(u32, u32)> = allowed.spans.iter().map(cells).collect();
         if allowed.others && self.has_others {
-            region = region.union(&Region::cells(self.others(), self.others() + 1));
+            parts.push((self.others(), self.others() + 1));
         }
         if allowed.missing {
-            region = region.union(&Region::cells(self.missing(), self.missing() + 1));
+            parts.push((self.missing(), self.missing() + 1));
         }
-        region
+        Region::union_of(parts)
     }
 
     /// What a region lets through: spans without gaps between them, in their order.

@@ -11,6 +11,20 @@ impl Region {
         if from < to { Self(vec![from, to]) } else { Self::default() }
     }
 
+    /// What is in one or more of these.
+    pub fn union_of(mut parts: Vec<(u32, u32)>) -> Self {
+        parts.retain(|(from, to)| from < to);
+        parts.sort_unstable();
+        let mut turns: Vec<u32> = Vec::with_capacity(parts.len() * 2);
+        for (from, to) in parts {
+            match turns.last_mut() {
+                Some(end) if *end >= from => *end = to.max(*end),
+                _ => turns.extend([from, to]),
+            }
+        }
+        Self(turns)
+    }
+
     /// Whether it is empty.
     pub fn is_none(&self) -> bool {
         self.0.is_empty()
@@ -82,6 +96,7 @@ mod tests {
         fn regions_are_sets(a: u16, b: u16) {
             let (x, y) = (region(a), region(b));
             prop_assert_eq!(x.union(&y), region(a | b));
+            prop_assert_eq!(Region::union_of(y.runs().chain(x.runs()).collect()), region(a | b));
             prop_assert_eq!(x.intersection(&y), region(a & b));
             prop_assert_eq!(x.complement(CELLS), region(!a));
             prop_assert_eq!(x.is_none(), a == 0);
