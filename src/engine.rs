@@ -67,6 +67,15 @@ const RENDERING: [(&CStr, &CStr); 9] = [
     (c"search_path", c"\"\""),
 ];
 
+/// While it lives, values are rendered alike in all sessions.
+pub fn fixed_settings() -> Temporarily {
+    let temporarily = Temporarily::new();
+    for (name, value) in RENDERING {
+        temporarily.set_unless_same(name, value);
+    }
+    temporarily
+}
+
 /// Whether a setting is one of an engine's.
 pub fn is_engine_setting(name: &str) -> bool {
     // Names of settings are the same in any case.
@@ -171,21 +180,23 @@ pub struct Index {
     pub method: String,
 }
 
-/// One over all rows of a table that orders its column `vector` (from 1) by the operator `distance`; `None` where there is none, or one for a part of the rows,
-/// or the table is divided into partitions by `tenant`: whoever has made that has thought of it.
+/// One over all rows of a table that orders its column `vector` (from 1) by the operator `distance`. For the rows of a `tenant`, `None` as well where there is one for
+/// a part of the rows, or the table is divided into partitions by that column: whoever has made that has thought of it.
 pub fn index_of_all(source: Oid, vector: i16, distance: Oid, tenant: Option<i16>) -> Option<Index> {
     let connection = Connection::open();
     let result = connection.write(
-        c"SELECT pg_catalog.min(i.indexrelid::pg_catalog.regclass::pg_catalog.text), pg_catalog.min(m.amname::pg_catalog.text) \
-          FROM pg_catalog.pg_index i \
-          JOIN pg_catalog.pg_opclass k ON k.oid OPERATOR(pg_catalog.=) i.indclass[0] \
-          JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) k.opcmethod \
-          JOIN pg_catalog.pg_amop a ON a.amopfamily OPERATOR(pg_catalog.=) k.opcfamily \
-          WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indkey[0] OPERATOR(pg_catalog.=) $2 AND i.indisvalid \
-            AND a.amopopr OPERATOR(pg_catalog.=) $3 AND a.amoppurpose OPERATOR(pg_catalog.=) 'o' \
-            AND NOT EXISTS (SELECT FROM pg_catalog.pg_partitioned_table p \
-                            WHERE p.partrelid OPERATOR(pg_catalog.=) $1 AND p.partattrs[0] OPERATOR(pg_catalog.=) $4) \
-          HAVING pg_catalog.bool_and(i.indpred IS NULL)",
+        c"SELECT x.name, x.method FROM ( \
+              SELECT i.indexrelid::pg_catalog.regclass::pg_catalog.text AS name, m.amname::pg_catalog.text AS method, \
+                     i.indpred IS NULL AS is_whole, pg_catalog.bool_and(i.indpred IS NULL) OVER () AS all_are_whole \
+              FROM pg_catalog.pg_index i \
+              JOIN pg_catalog.pg_opclass k ON k.oid OPERATOR(pg_catalog.=) i.indclass[0] \
+              JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) k.opcmethod \
+              JOIN pg_catalog.pg_amop a ON a.amopfamily OPERATOR(pg_catalog.=) k.opcfamily \
+              WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indkey[0] OPERATOR(pg_catalog.=) $2 AND i.indisvalid \
+                AND a.amopopr OPERATOR(pg_catalog.=) $3 AND a.amoppurpose OPERATOR(pg_catalog.=) 'o' \
+                AND NOT EXISTS (SELECT FROM pg_catalog.pg_partitioned_table p \
+                                WHERE p.partrelid OPERATOR(pg_catalog.=) $1 AND p.partattrs[0] OPERATOR(pg_catalog.=) $4) \
+          ) x WHERE x.is_whole AND ($4 IS NULL OR x.all_are_whole) ORDER BY 1 LIMIT 1",
         &[
             (pg_sys::OIDOID, Some(source.into())),
             (pg_sys::INT2OID, Some(vector.into())),
@@ -388,10 +399,7 @@ impl Statement {
         if result.len() == 0 {
             return Rendered { answer, came_short: false };
         }
-        let temporarily = Temporarily::new();
-        for (name, value) in RENDERING {
-            temporarily.set_unless_same(name, value);
-        }
+        let _fixed = fixed_settings();
         let objects = (self.payload > 0).then(|| result.objects(PAYLOAD, self.payload));
         let mut seen = HashSet::with_capacity(most.min(result.len()));
         for row in result.rows() {
@@ -474,6 +482,8 @@ thread_local! {
 
 /// The most plans for conditions that a backend keeps: filters have as many shapes as their authors like.
 const FILTERED_MOST: usize = 100;
+/// The most bytes of their conditions' text. A plan takes some two hundred times as much.
+const FILTERED_MOST_BYTES: usize = 64 * 1024;
 
 fn kept_filtered(of: (u64, u32, Identity), condition: &str, may_keep: bool) -> Option<Rc<Plan>> {
     FILTERED.with_borrow_mut(|plans| {
@@ -487,9 +497,19 @@ fn kept_filtered(of: (u64, u32, Identity), condition: &str, may_keep: bool) -> O
 }
 
 fn keep_filtered(plan: FilteredPlan) {
+    if plan.condition.len() > FILTERED_MOST_BYTES {
+        return;
+    }
     let oldest = FILTERED.with_borrow_mut(|plans| {
-        let oldest = (plans.len() >= FILTERED_MOST).then(|| plans.remove(0));
         plans.push(plan);
+        let is_too_much = |plans: &[FilteredPlan]| {
+            let bytes: usize = plans.iter().map(|plan| plan.condition.len()).sum();
+            plans.len() > FILTERED_MOST || bytes > FILTERED_MOST_BYTES
+        };
+        let mut oldest = Vec::new();
+        while is_too_much(plans) {
+            oldest.push(plans.remove(0));
+        }
         oldest
     });
     drop(oldest);

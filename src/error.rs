@@ -196,7 +196,7 @@ impl Error {
             Self::NullElement(n) => hint(
                 Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
                 format!("element {n} of the array must not be null"),
-                "A vector has a number in every place.",
+                "A vector has a number in every place, and a list of columns a name.",
             ),
             Self::Vector(error @ VectorError::TooLong(_)) => hint(
                 Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
@@ -351,7 +351,7 @@ impl Error {
             ),
             Self::Filter(FilterError { at, problem }) => {
                 let code = match problem {
-                    Problem::TooLarge | Problem::TooDeep => Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                    Problem::TooLarge | Problem::TooDeep | Problem::TooLong => Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
                     Problem::NotAValue(_) | Problem::NotABoolean(_) | Problem::NotAList(_) => {
                         Code::ERRCODE_DATATYPE_MISMATCH
                     }

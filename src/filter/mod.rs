@@ -7,13 +7,13 @@
 
 mod sql;
 
-use crate::engine::Condition;
+use crate::engine::{self, Condition};
 use crate::error::Error;
 use crate::pg::catalog::{self, Column};
 use crate::pg::function::Call;
 use crate::pg::order::{self, Order};
 use crate::pg::spi::jsonb_text;
-use crate::pg::{json, varlena};
+use crate::pg::{json, varlena, wait};
 use pgrx::pg_sys::{self, Datum, Oid};
 use serde_json::Value as Json;
 use std::cmp::Ordering;
@@ -43,6 +43,9 @@ struct Filtered {
 struct Metadata {
     column: Column,
     order: Order,
+    /// How `jsonb` orders strings, and numbers.
+    texts: Order,
+    numbers: Order,
 }
 
 /// The kinds of values in JSON, in their order.
@@ -64,7 +67,10 @@ impl Filterable {
             let order = Order::of(pg_sys::JSONBOID, pg_sys::InvalidOid)
                 .filter(|_| catalog::base_type(column.kind) == pg_sys::JSONBOID);
             let other = || Error::NotJsonb { column: column.name.clone(), kind: catalog::type_text(column.kind) };
-            order.ok_or_else(other).map(|order| Metadata { column: column.clone(), order })
+            let texts = Order::of(pg_sys::TEXTOID, pg_sys::DEFAULT_COLLATION_OID);
+            let numbers = Order::of(pg_sys::NUMERICOID, pg_sys::InvalidOid);
+            let orders = order.zip(texts).zip(numbers).ok_or_else(other);
+            orders.map(|((order, texts), numbers)| Metadata { column: column.clone(), order, texts, numbers })
         });
         let columns = columns.into_iter().map(filtered).collect::<Result<_, _>>()?;
         Ok(Self { source, columns, metadata: metadata.transpose()? })
@@ -80,8 +86,9 @@ impl Filterable {
         if let Some(n) = self.columns.iter().position(|filtered| filtered.column.name == name) {
             return Ok(What::Column(n));
         }
-        if self.metadata.is_none() {
-            let is_column = catalog::column_named(self.source, name).is_some();
+        // A column that is not declared is not taken for a key, which would be found nowhere.
+        let is_column = catalog::column_named(self.source, name).is_some();
+        if self.metadata.is_none() || is_column {
             let (field, at, known) = (name.to_owned(), test.at.clone(), self.names());
             return Err(Error::UnknownField { field, at, known, is_column });
         }
@@ -121,8 +128,8 @@ struct Field {
 /// [`Error::Filter`], [`Error::UnknownField`], [`Error::EmptyKey`].
 pub fn read<'a>(call: &Call, n: usize, filterable: &'a Filterable) -> Result<Option<Parsed<'a>>, Error> {
     let Some(datum) = call.datum(n) else { return Ok(None) };
-    // Of what is far too large, no text is made. A value takes at most some ten bytes more than its text.
-    if varlena::bytes(datum).len() > 16 * MAX_BYTES {
+    // Of what is far too large, no text is made: a number of a dozen bytes may have a hundred thousand digits.
+    if json::is_longer_than(datum, MAX_BYTES) {
         return Err(Error::too_large_a_filter());
     }
     let written = parse::parse(&jsonb_text(datum))?;
@@ -167,10 +174,14 @@ impl Filterable {
         image
     }
 
-    fn order(&self, what: &What) -> Option<&Order> {
+    /// What values of a kind of the field are compared by.
+    fn order(&self, what: &What, kind: usize) -> Option<&Order> {
         match what {
             What::Column(n) => self.columns.get(*n).map(|filtered| &filtered.order),
-            What::Path(_) => self.metadata.as_ref().map(|metadata| &metadata.order),
+            What::Path(_) => self.metadata.as_ref().map(|metadata| match kind {
+                STRINGS => &metadata.texts,
+                _ => &metadata.numbers,
+            }),
         }
     }
 }
@@ -182,6 +193,8 @@ struct Value {
     image: Vec<u8>,
     /// Of a type that has next values.
     number: Option<i64>,
+    /// What it is compared by: itself, or what is in it as text or numeric, where it is JSON.
+    sort: Datum,
 }
 
 impl Point for Value {
@@ -211,11 +224,11 @@ impl Parsed<'_> {
                 of.allowed(n, what, &test)
             })
         })?;
-        let order = |n: usize, a: &Value, b: &Value| match (a.number, b.number) {
+        let order = |n: usize, kind: usize, a: &Value, b: &Value| match (a.number, b.number) {
             (Some(a), Some(b)) => a.cmp(&b),
             _ => {
-                let order = fields.get(n).and_then(|field| of.order(&field.what));
-                order.map_or(Ordering::Equal, |order| order.compare(a.datum, b.datum))
+                let order = fields.get(n).and_then(|field| of.order(&field.what, kind));
+                order.map_or(Ordering::Equal, |order| order.compare(a.sort, b.sort))
             }
         };
         let mut by_field: Vec<Vec<&Allowed<Value>>> = fields.iter().map(|_| Vec::new()).collect();
@@ -223,11 +236,11 @@ impl Parsed<'_> {
         let line = |(n, all): (usize, Vec<&Allowed<Value>>)| {
             let is_path = fields.get(n).is_some_and(|field| matches!(field.what, What::Path(_)));
             let kinds = if is_path { KINDS.len() } else { 1 };
-            Line::new(kinds, is_path, all.into_iter(), |_, a, b| order(n, a, b))
+            Line::new(kinds, is_path, all.into_iter(), |kind, a, b| order(n, kind, a, b))
         };
         let lines: Vec<Line<Value>> = by_field.into_iter().enumerate().map(line).collect();
         let regions = allowed.try_map(&mut |one: Allowed<Value>| {
-            let region = lines.get(one.field).map(|line| line.region(&one, |_, a, b| order(one.field, a, b)));
+            let region = lines.get(one.field).map(|line| line.region(&one, |kind, a, b| order(one.field, kind, a, b)));
             Ok::<_, Error>((one.field, region.unwrap_or_default()))
         })?;
         let cells: Vec<u32> = lines.iter().map(Line::cells).collect();
@@ -254,6 +267,7 @@ impl Filter {
 
     /// The same for a person, with the values themselves.
     pub fn explained(&self, filterable: &Filterable) -> String {
+        let _fixed = engine::fixed_settings();
         sql::literal(self, filterable)
     }
 
@@ -302,6 +316,8 @@ impl Filterable {
         value: &Written,
         at: &impl Fn() -> String,
     ) -> Result<(usize, Edge<Value>, Edge<Value>), Error> {
+        // There may be thousands of values.
+        wait::accept_interrupts();
         match what {
             What::Column(n) => {
                 let Some(filtered) = self.columns.get(*n) else { return Ok((0, Edge::Start, Edge::Start)) };
@@ -310,23 +326,30 @@ impl Filterable {
                 Ok((0, before, behind))
             }
             What::Path(_) => {
-                let point = |text: &str, image: Vec<u8>| {
+                let point = |text: &str, image: Vec<u8>, sort: Option<Datum>| {
                     let datum = json::jsonb(text).map_err(|json::NotJson| Error::not_a_filter())?;
-                    let value = Value { datum, image, number: None };
+                    let value = Value { datum, image, number: None, sort: sort.unwrap_or(datum) };
                     Ok::<_, Error>((Edge::Before(value.clone()), Edge::Behind(value)))
                 };
                 Ok(match value {
                     Written::Text(text) => {
-                        let (before, behind) = point(&Json::from(text.as_str()).to_string(), text.as_bytes().to_vec())?;
+                        let (before, behind) = {
+                            let sort = Some(varlena::text_datum(text));
+                            point(&Json::from(text.as_str()).to_string(), text.as_bytes().to_vec(), sort)?
+                        };
                         (STRINGS, before, behind)
                     }
                     Written::Number(number) => {
-                        let (before, behind) = point(number, number.as_bytes().to_vec())?;
+                        let (before, behind) = {
+                            let digits = CString::new(number.as_str()).unwrap_or_default();
+                            let sort = catalog::value_of_text(pg_sys::NUMERICOID, -1, &digits);
+                            point(number, number.as_bytes().to_vec(), Some(sort))?
+                        };
                         (NUMBERS, before, behind)
                     }
                     // Between them there is nothing.
                     Written::Bool(value) => {
-                        let (before_true, _) = point("true", vec![1])?;
+                        let (before_true, _) = point("true", vec![1], None)?;
                         if *value { (BOOLEANS, before_true, Edge::End) } else { (BOOLEANS, Edge::Start, before_true) }
                     }
                     Written::Null => (0, Edge::Start, Edge::Start),
@@ -393,11 +416,15 @@ fn is_number(kind: Oid) -> bool {
 /// What lies right before and right behind a value of a type. Of whole numbers that is where the next one begins.
 fn around(kind: Oid, value: Datum) -> (Edge<Value>, Edge<Value>) {
     let Some(Steps { least, most, number, datum }) = steps(kind) else {
-        let value = Value { datum: value, image: varlena::image(value, kind), number: None };
+        let value = Value { datum: value, image: varlena::image(value, kind), number: None, sort: value };
         return (Edge::Before(value.clone()), Edge::Behind(value));
     };
-    let value_of =
-        |number: i64| Value { datum: datum(number), image: number.to_be_bytes().to_vec(), number: Some(number) };
+    let value_of = |number: i64| Value {
+        datum: datum(number),
+        image: number.to_be_bytes().to_vec(),
+        number: Some(number),
+        sort: datum(number),
+    };
     let before = |number: i64| Edge::Before(value_of(number));
     let number = number(value);
     (

@@ -5,7 +5,7 @@
 
 use super::{Filter, Filterable, Filtered, KINDS, Metadata, Value, What, steps};
 use crate::engine::Condition;
-use crate::pg::catalog::{Operator, quoted};
+use crate::pg::catalog::{self, Operator, quoted};
 use crate::pg::order::{self, Order};
 use crate::pg::spi::jsonb_text;
 use crate::pg::{array, json, varlena};
@@ -17,7 +17,7 @@ use vcache_core::filter::region::Region;
 
 /// Everything that is written goes in as a parameter.
 pub fn bound(filter: &Filter, filterable: &Filterable, before: usize) -> Condition {
-    let mut writer = Writer { filter, filterable, table: "s.", bound: Some((before, Condition::default())) };
+    let mut writer = Writer { filter, filterable, table: "s.", bound: Some((before, Condition::default())), room: 0 };
     let text = writer.condition(&filter.normal);
     let condition = writer.bound.map(|(_, condition)| condition).unwrap_or_default();
     Condition { text, ..condition }
@@ -25,7 +25,13 @@ pub fn bound(filter: &Filter, filterable: &Filterable, before: usize) -> Conditi
 
 /// Everything that is written stands there.
 pub fn literal(filter: &Filter, filterable: &Filterable) -> String {
-    Writer { filter, filterable, table: "", bound: None }.condition(&filter.normal)
+    let mut condition =
+        Writer { filter, filterable, table: "", bound: None, room: MAX_SHOWN }.condition(&filter.normal);
+    if condition.len() > MAX_SHOWN {
+        condition.truncate(condition.floor_char_boundary(MAX_SHOWN));
+        condition.push('…');
+    }
+    condition
 }
 
 struct Writer<'a> {
@@ -35,7 +41,12 @@ struct Writer<'a> {
     table: &'static str,
     /// How many parameters there are besides, and those of the condition; `None` where values stand in the text.
     bound: Option<(usize, Condition)>,
+    /// How many bytes of values may still be shown.
+    room: usize,
 }
+
+/// The longest condition that is shown, in bytes.
+const MAX_SHOWN: usize = 8 * 1024;
 
 impl Writer<'_> {
     fn condition(&mut self, normal: &Normal) -> String {
@@ -79,12 +90,19 @@ impl Writer<'_> {
     fn column(&mut self, filtered: &Filtered, allowed: &Allowed<Value>, denied: &Allowed<Value>) -> Vec<String> {
         let name = format!("{}{}", self.table, quoted(&filtered.column.name));
         let order = &filtered.order;
+        // Of a row, IS NULL would look into the fields.
+        let [is_null, is_not_null] = if catalog::is_row(order.kind) {
+            ["IS NOT DISTINCT FROM NULL", "IS DISTINCT FROM NULL"]
+        } else {
+            ["IS NULL", "IS NOT NULL"]
+        };
         if allowed.spans.iter().any(is_whole) {
-            return vec![format!("{name} IS NOT NULL")];
+            return vec![format!("{name} {is_not_null}")];
         }
         let (points, ranges) = apart(order.kind, allowed);
-        if let ([_, ..], []) = (ranges.as_slice(), apart(order.kind, denied).1.as_slice()) {
-            let is = self.equals(&name, order, &apart(order.kind, denied).0);
+        let (excluded, gaps) = apart(order.kind, denied);
+        if ranges.len() > 1 && gaps.is_empty() {
+            let is = self.equals(&name, order, &excluded);
             // Of a NULL it says NULL, which is not true.
             return vec![if allowed.missing { format!("({is}) IS NOT TRUE") } else { format!("NOT ({is})") }];
         }
@@ -94,7 +112,7 @@ impl Writer<'_> {
         }
         pieces.extend(ranges.iter().map(|span| self.range(&name, order, span)));
         if allowed.missing {
-            pieces.push(format!("{name} IS NULL"));
+            pieces.push(format!("{name} {is_null}"));
         }
         pieces
     }
@@ -223,7 +241,13 @@ impl Writer<'_> {
                 condition.arguments.push(datum);
                 format!("${}", *before + condition.arguments.len())
             }
-            None => order::literal(kind, datum),
+            // Thousands of values, or one of a hundred thousand digits, tell a person nothing.
+            None if self.room == 0 => "…".to_owned(),
+            None => {
+                let literal = order::literal(kind, datum);
+                self.room = self.room.saturating_sub(literal.len());
+                literal
+            }
         }
     }
 
@@ -277,7 +301,7 @@ fn point(kind: Oid, span: &Span<Value>) -> Option<Value> {
             (Edge::Before(_), Edge::End) if span.kind == super::BOOLEANS => "true",
             _ => return None,
         };
-        return json::jsonb(text).ok().map(|datum| Value { datum, image: text.into(), number: None });
+        return json::jsonb(text).ok().map(|datum| Value { datum, image: text.into(), number: None, sort: datum });
     }
     let steps = steps(kind)?;
     let number = |edge: &Edge<Value>| match edge {
@@ -287,6 +311,11 @@ fn point(kind: Oid, span: &Span<Value>) -> Option<Value> {
     };
     let first = number(&span.from)?;
     let last = number(&span.to).map_or(Some(steps.most), |end| end.checked_sub(1))?;
-    let point = || Value { datum: (steps.datum)(first), image: first.to_be_bytes().to_vec(), number: Some(first) };
+    let point = || Value {
+        datum: (steps.datum)(first),
+        image: first.to_be_bytes().to_vec(),
+        number: Some(first),
+        sort: (steps.datum)(first),
+    };
     (first == last).then(point)
 }

@@ -86,6 +86,7 @@ pub fn literal(kind: Oid, value: Datum) -> String {
         pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID => text,
         pg_sys::NUMERICOID if text.bytes().all(|byte| byte.is_ascii_digit() || b"-.".contains(&byte)) => text,
         pg_sys::TEXTOID => quoted,
-        _ => format!("{quoted}::{}", catalog::type_text(kind)),
+        // With a modifier that is none: what is called character is of one character, and "char" or bpchar of any number.
+        _ => format!("{quoted}::{}", catalog::type_text_in_sql(kind)),
     }
 }

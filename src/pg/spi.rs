@@ -4,7 +4,7 @@
 //! and then under a later snapshot than the caller's.
 
 use super::catalog;
-use super::varlena::{c_string, strict_c_string, text};
+use super::varlena::{strict_c_string, text};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -237,5 +237,5 @@ pub fn float(datum: pg_sys::Datum, kind: pg_sys::Oid) -> f64 {
 pub fn jsonb_text(datum: pg_sys::Datum) -> String {
     let function = catalog::output_function(pg_sys::JSONBOID);
     // SAFETY: jsonb's output function returns a terminated string.
-    unsafe { c_string(pg_sys::OidOutputFunctionCall(function, datum)) }
+    unsafe { strict_c_string(pg_sys::OidOutputFunctionCall(function, datum)) }
 }

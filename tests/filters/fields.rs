@@ -5,13 +5,16 @@ use harness::{VECTOR, literal};
 use crate::{call, explained, goods, left, register, stand};
 
 /// A column's type, three of its values in their order, and filters with the rows that they leave.
+type Case<'a> = (&'a str, [&'a str; 3], &'a [(&'a str, &'a str)]);
+
 #[test]
 fn values_are_of_the_columns_type() {
     let database = stand().database();
     let mut session = database.session();
     session.run("CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy'); CREATE DOMAIN small AS int CHECK (VALUE < 100)");
+    session.run("CREATE TYPE pair AS (a int, b int)");
     session.run("CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)");
-    let cases: [(&str, [&str; 3], &[(&str, &str)]); 17] = [
+    let cases: [Case<'_>; 18] = [
         ("smallint", ["1", "2", "32767"], &[("32767", "2"), ("{\"$gt\": 1}", "1 2"), ("\"2\"", "1")]),
         ("int", ["1", "2", "3"], &[("2.0", "1"), ("{\"$lt\": 3.00}", "0 1")]),
         (
@@ -59,6 +62,16 @@ fn values_are_of_the_columns_type() {
         ),
         ("mood", ["'sad'", "'ok'", "'happy'"], &[("{\"$gt\": \"sad\"}", "1 2"), ("{\"$in\": [\"happy\"]}", "2")]),
         ("small", ["1", "2", "3"], &[("2", "1"), ("{\"$lt\": 1000}", "0 1 2")]),
+        (
+            "pair",
+            ["(1, 2)", "(1, NULL)", "(NULL, NULL)"],
+            &[
+                ("{\"$exists\": true}", "0 1 2"),
+                ("{\"$exists\": false}", ""),
+                ("\"(1,)\"", "1"),
+                ("{\"$ne\": \"(1,2)\"}", "1 2"),
+            ],
+        ),
         ("text[]", ["'{a}'", "'{a,b}'", "'{}'"], &[("\"{a, b}\"", "1"), ("{\"$in\": [\"{}\", \"{a}\"]}", "0 2")]),
     ];
     for (kind, rows, filters) in cases {

@@ -1,7 +1,7 @@
 //! The indexes that serve a filter, as auto_explain sees the statement that is run: of a column, of the metadata, of an expression over it, and an HNSW index over
 //! a part of the rows.
 
-use harness::{Metric, Session, VECTOR};
+use harness::{Engine, Metric, Session, VECTOR};
 
 use crate::{call, register, stand};
 
@@ -43,7 +43,10 @@ fn indexes_serve_filters() {
     register(&mut session, "filter_columns => '{year,lang}', metadata_column => 'meta'");
     session
         .run("LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on");
-    // More often than PostgreSQL tries a plan for the values alone.
+    // More often than PostgreSQL tries a plan for the values alone, and with a value that no index serves.
+    for _ in 0..8 {
+        plan(&mut session, "{\"lang\": \"en\"}", 5);
+    }
     for turn in 0..8 {
         for (filter, index) in [
             (format!("{{\"year\": {turn}}}"), "goods_year"),
@@ -64,4 +67,43 @@ fn indexes_serve_filters() {
     let plan = plan(&mut session, "{\"lang\": \"en\"}", 5);
     assert!(!plan.contains("goods_is"), "{plan}");
     assert_eq!(session.rows(&format!("SELECT id FROM vcache_search({})", call("{\"tag\": \"t5\"}"))).len(), 1);
+}
+
+#[test]
+fn an_approximate_index_gives_what_it_gives_and_explain_says_so() {
+    let database = stand().database();
+    let mut session = database.session();
+    let class = Metric::L2.operator_class(session.engine());
+    // The rows that the filter leaves are the farthest.
+    session.run(&format!(
+        "CREATE TABLE goods (id int PRIMARY KEY, lang text, embedding {VECTOR}(3));
+         INSERT INTO goods SELECT i, CASE WHEN i > 2900 THEN 'is' ELSE 'en' END, ('[' || i || ',1,1]')::{VECTOR} FROM generate_series(1, 3000) i;
+         CREATE INDEX goods_embedding ON goods USING hnsw (embedding {class}); ANALYZE goods;
+         SET enable_seqscan = off; SET enable_sort = off"
+    ));
+    register(&mut session, "filter_columns => '{lang}'");
+    let is = "{\"lang\": \"is\"}";
+    let search = format!("'goods', '[0,1,1]', 5, '{is}'");
+    let reason = |session: &mut Session| session.value(&format!("SELECT reason FROM vcache_explain({search})"));
+    let told = "index goods_embedding gives the filter no more than its nearest candidates, so there may be fewer rows";
+    assert!(reason(&mut session).contains(told), "{}", reason(&mut session));
+    for _ in 0..2 {
+        assert_eq!(session.search_by(&search).len(), 0);
+    }
+    let hit = reason(&mut session);
+    assert!(hit.starts_with("an entry for 20 rows answers") && hit.contains(told), "{hit}");
+    assert!(!session.value("SELECT reason FROM vcache_explain('goods', '[0,1,1]', 5)").contains(told));
+    if session.engine() == Engine::Pgvector {
+        assert!(hit.contains("hnsw.iterative_scan"), "{hit}");
+        session.run("SELECT vcache_alter_namespace('goods', '{\"search_settings\": {\"hnsw.iterative_scan\": \"strict_order\"}}')");
+        assert!(!reason(&mut session).contains(told), "{}", reason(&mut session));
+        assert_eq!(session.search_by(&search).len(), 5);
+    }
+    // One for those rows, beside the other and in its place.
+    session.run(&format!("CREATE INDEX goods_is ON goods USING hnsw (embedding {class}) WHERE lang = 'is'"));
+    session.run("SELECT vcache_alter_namespace('goods', '{\"search_settings\": null}')");
+    assert!(reason(&mut session).contains(told), "{}", reason(&mut session));
+    session.run("DROP INDEX goods_embedding; ANALYZE goods");
+    assert!(!reason(&mut session).contains(told), "{}", reason(&mut session));
+    assert_eq!(session.search_by(&search).len(), 5);
 }

@@ -7,7 +7,7 @@ fn plans_are_kept_by_shape_and_bounded() {
     let database = stand().database();
     let mut session = database.session();
     let columns: Vec<String> = (0..9).map(|n| format!("c{n} int")).collect();
-    let row = vec!["1"; 9].join(", ");
+    let row = ["1"; 9].join(", ");
     goods(&mut session, &columns.join(", "), &[&row]);
     let names: Vec<String> = (0..9).map(|n| format!("c{n}")).collect();
     register(&mut session, &format!("filter_columns => '{{{}}}'", names.join(",")));

@@ -64,7 +64,7 @@ fn filters_that_are_too_much() {
     let nested = |levels: usize| format!("{}{{}}{}", "{\"$not\": ".repeat(levels - 1), "}".repeat(levels - 1));
     let long = |bytes: usize| format!("{{\"lang\": \"{}\"}}", "x".repeat(bytes - 12));
     let numbers = |count: usize| format!("{{\"n\": {{\"$in\": {:?}}}}}", (0..count).collect::<Vec<_>>());
-    let deep = "a.".repeat(10_000) + "a";
+    let deep = "a.".repeat(63) + "a";
     for filter in [nested(64), long(65_536), numbers(9000), format!("{{\"{deep}\": 1}}")] {
         session.run(&format!("SELECT * FROM vcache_search({})", call(&filter)));
     }
@@ -73,6 +73,11 @@ fn filters_that_are_too_much() {
         (format!("SELECT * FROM vcache_search({})", call(&long(65_537))), "54000", &["65536"]),
         (format!("SELECT * FROM vcache_search({})", call(&numbers(300_000))), "54000", &["65536"]),
         ("SELECT * FROM vcache_search('goods', '[0,1,1]', 10, jsonb_build_object('n', (1::numeric || repeat('0', 100000))::numeric))".into(), "54000", &[]),
+        (format!("SELECT * FROM vcache_search({})", call(&format!("{{\"{deep}.a\": {{\"$gt\": 1}}}}"))), "54000", &["64 keys"]),
+        ("SELECT * FROM vcache_search('goods', '[0,1,1]', 10, (SELECT jsonb_build_object('n', jsonb_build_object('$in', jsonb_agg(('1e' || 131071 - i)::numeric))) \
+          FROM generate_series(1, 7000) i))".into(), "54000", &["65536"]),
+        (format!("SELECT * FROM vcache_search({})", call("{\"n\": {\"$serde_json::private::Number\": \"1\"}}")), "42883", &["private"]),
+        (format!("SELECT * FROM vcache_search({})", call("{\"embedding\": 1}")), "42703", &["filter_columns"]),
         (format!("SELECT * FROM vcache_search({})", call("{\"a..b\": 1}")), "22023", &["without a name"]),
         (format!("SELECT * FROM vcache_search({})", call("{\".a\": 1}")), "22023", &["without a name"]),
     ]);
@@ -107,8 +112,9 @@ fn columns_that_cannot_be_declared() {
     session.run(&alter("{\"filter_columns\": null, \"metadata_column\": \"data\"}"));
     let shown = session.rows("SELECT filter_columns, metadata_column FROM vcache_namespaces");
     assert_eq!(shown, [[None, Some("data".to_owned())]]);
-    // What it was declared with is a key of the metadata now.
-    session.run(&format!("SELECT * FROM vcache_search({})", call("{\"lang\": 1}")));
+    session.run(&format!("SELECT * FROM vcache_search({})", call("{\"color\": 1}")));
+    // A column is never taken for a key.
+    session.fails(&format!("SELECT * FROM vcache_search({})", call("{\"lang\": 1}"))).assert("42703", &["lang"]);
     session.run(&alter("{\"metadata_column\": null}"));
     let failure = session.fails(&format!("SELECT * FROM vcache_search({})", call("{\"lang\": \"en\"}")));
     failure.assert("42703", &["lang"]);

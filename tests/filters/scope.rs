@@ -25,7 +25,13 @@ fn a_change_of_what_a_filter_reads_is_seen() {
     assert_eq!(left(&mut session, by_lang), Vec::<String>::new());
     session.run("ROLLBACK");
     assert_eq!(left(&mut session, by_lang), ["0", "1"]);
-    // With another type the same filter is another one.
+    // Under another collation, and with another type, the same filter is another one.
+    session.run("CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)");
+    session.run("SELECT vcache_alter_namespace('goods', '{\"freshness\": \"ttl\"}')");
+    assert_eq!(left(&mut session, "{\"lang\": \"EN\"}"), Vec::<String>::new());
+    session.run("ALTER TABLE goods ALTER lang TYPE text COLLATE nocase");
+    assert_eq!(left(&mut session, "{\"lang\": \"EN\"}"), ["0", "1"]);
+    session.run("ALTER TABLE goods ALTER lang TYPE text COLLATE \"C\"");
     session.run("SELECT vcache_alter_namespace('goods', '{\"freshness\": \"ttl\"}'); UPDATE goods SET lang = '1'");
     assert_eq!(left(&mut session, "{\"lang\": \"01\"}"), Vec::<String>::new());
     session.run("ALTER TABLE goods ALTER lang TYPE int USING lang::int");

@@ -7,7 +7,7 @@ pub mod meaning;
 use serde_json::Value as Json;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use vcache_core::filter::diagram::form;
+use vcache_core::filter::diagram::{MOST, form_within};
 use vcache_core::filter::line::{Allowed, Edge, Line, Point, Span};
 use vcache_core::filter::normal::Normal;
 use vcache_core::filter::parse::parse;
@@ -85,6 +85,11 @@ fn edges(point: P) -> (Edge<P>, Edge<P>) {
 
 /// The form of a filter.
 pub fn formed(filter: &Json) -> Option<Vec<u8>> {
+    formed_within(MOST, filter)
+}
+
+/// The same, where a diagram is given up at so many parts.
+pub fn formed_within(most: usize, filter: &Json) -> Option<Vec<u8>> {
     let filter = parse(&filter.to_string()).expect("a filter");
     let mut names = BTreeSet::new();
     filter.each(&mut |test| names.extend([test.field.clone()]));
@@ -106,7 +111,7 @@ pub fn formed(filter: &Json) -> Option<Vec<u8>> {
     });
     let cells: Vec<u32> = lines.iter().map(Line::cells).collect();
     let names: Vec<Vec<u8>> = names.into_iter().map(String::into_bytes).collect();
-    form(&Normal::new(&regions, &cells), &names, &lines)
+    form_within(most, &Normal::new(&regions, &cells), &names, &lines)
 }
 
 fn resolve(names: &[String], test: &Test) -> Allowed<P> {

@@ -25,10 +25,15 @@ struct Node {
 
 /// The form of a filter over fields that are told by `names`, in their order, and have these lines; `None` when it is true of every row.
 pub fn form<P: Point>(normal: &Normal, names: &[Vec<u8>], lines: &[Line<P>]) -> Option<Vec<u8>> {
+    form_within(MOST, normal, names, lines)
+}
+
+/// The same, where a diagram is given up at so many parts.
+pub fn form_within<P: Point>(most: usize, normal: &Normal, names: &[Vec<u8>], lines: &[Line<P>]) -> Option<Vec<u8>> {
     const NOTHING: u8 = 0;
     const DIAGRAM: u8 = 1;
     const TREE: u8 = 2;
-    let mut builder = Builder { cells: lines.iter().map(Line::cells).collect(), ..Builder::default() };
+    let mut builder = Builder { most, cells: lines.iter().map(Line::cells).collect(), ..Builder::default() };
     match builder.build(normal) {
         Some(TRUE) => None,
         Some(FALSE) => Some(vec![NOTHING]),
@@ -49,6 +54,8 @@ pub fn form<P: Point>(normal: &Normal, names: &[Vec<u8>], lines: &[Line<P>]) -> 
 /// Nodes on the way to a diagram.
 #[derive(Default)]
 struct Builder {
+    /// The most parts of nodes.
+    most: usize,
     /// How many cells each field has.
     cells: Vec<u32>,
     nodes: Vec<Node>,
@@ -80,7 +87,8 @@ impl Builder {
 
     fn join(&mut self, all: bool, parts: &[Normal]) -> Option<Place> {
         let mut joined = if all { TRUE } else { FALSE };
-        for part in parts {
+        // From the last field on: so each is put above what is there, which stays as it is.
+        for part in parts.iter().rev() {
             let part = self.build(part)?;
             joined = self.apply(all, joined, part)?;
         }
@@ -125,7 +133,7 @@ impl Builder {
 
     fn node(&mut self, field: usize, mut parts: Vec<(u32, Place)>) -> Option<Place> {
         self.parts += parts.len();
-        if self.parts > MOST {
+        if self.parts > self.most {
             return None;
         }
         parts.dedup_by_key(|part| part.1);

@@ -59,7 +59,7 @@ impl Normal {
             Join::All => (Self::Nothing, Self::Everything),
             Join::Any => (Self::Everything, Self::Nothing),
         };
-        let mut fields: BTreeMap<usize, Region> = BTreeMap::new();
+        let mut fields: BTreeMap<usize, Vec<Region>> = BTreeMap::new();
         let mut others = BTreeSet::new();
         let flat = parts.into_iter().flat_map(|part| match (join, part) {
             (Join::All, Self::All(parts)) | (Join::Any, Self::Any(parts)) => parts,
@@ -67,20 +67,23 @@ impl Normal {
         });
         for part in flat.filter(|part| *part != idle) {
             match part {
-                Self::Field(field, region) => {
-                    let joined = match (fields.remove(&field), join) {
-                        (None, _) => region,
-                        (Some(other), Join::All) => other.intersection(&region),
-                        (Some(other), Join::Any) => other.union(&region),
-                    };
-                    fields.insert(field, joined);
-                }
+                Self::Field(field, region) => fields.entry(field).or_default().push(region),
                 part => drop(others.insert(part)),
             }
         }
-        let fields = fields
-            .into_iter()
-            .map(|(field, region)| Self::field(field, region, cells.get(field).copied().unwrap_or_default()));
+        let fields = fields.into_iter().map(|(field, regions)| {
+            let cells = cells.get(field).copied().unwrap_or_default();
+            // All at once: one by one, each would be looked through for each.
+            let union = |regions: &[Region]| Region::union_of(regions.iter().flat_map(Region::runs).collect());
+            let joined = match join {
+                Join::Any => union(&regions),
+                Join::All => {
+                    let rests: Vec<Region> = regions.iter().map(|region| region.complement(cells)).collect();
+                    union(&rests).complement(cells)
+                }
+            };
+            Self::field(field, joined, cells)
+        });
         let mut parts: Vec<Self> = fields.chain(others).collect();
         if parts.contains(&decides) {
             return decides;

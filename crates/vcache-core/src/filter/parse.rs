@@ -57,6 +57,8 @@ pub enum Problem {
     NotOperators(&'static str),
     /// A null to compare by order with.
     NullOrder,
+    /// A path of more than [`MAX_DEPTH`] keys.
+    TooLong,
 }
 
 impl fmt::Display for Problem {
@@ -77,6 +79,7 @@ impl fmt::Display for Problem {
             }
             Self::NotABoolean(found) => write!(f, "$exists takes true or false, not {found}"),
             Self::NotOperators(found) => write!(f, "a field's $not takes an object of operators, not {found}"),
+            Self::TooLong => write!(f, "a path in the filter has more than {MAX_DEPTH} keys"),
             Self::NullOrder => f.write_str("nothing is greater or less than null"),
         }
     }
@@ -93,6 +96,10 @@ pub fn parse(text: &str) -> Result<Expression<Test>, FilterError> {
     }
     if depth(text) > MAX_DEPTH {
         return Err(whole(Problem::TooDeep));
+    }
+    // With numbers of any length serde_json takes an object with this key for one.
+    if text.contains("\"$serde_json::private::Number\":") {
+        return Err(whole(Problem::UnknownOperator("$serde_json::private::Number".to_owned())));
     }
     let json: Json = serde_json::from_str(text).map_err(|_| whole(Problem::NotJson))?;
     filter(&json, "")
@@ -129,6 +136,7 @@ fn filter(json: &Json, at: &str) -> Result<Expression<Test>, FilterError> {
             "" => Err(wrong(&at, Problem::NoName)),
             operator if COMPARISONS.contains(&operator) => Err(wrong(&at, Problem::OperatorWithoutField(name.clone()))),
             operator if operator.starts_with('$') => Err(wrong(&at, Problem::UnknownOperator(name.clone()))),
+            path if path.split('.').count() > MAX_DEPTH => Err(wrong(&at, Problem::TooLong)),
             field => match value {
                 Json::Object(operators) => conditions(field, operators, &at),
                 value => Ok(test(field, &at, Comparison::In(vec![scalar(value, &at)?]))),
