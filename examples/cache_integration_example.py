@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 log = logging.getLogger("search")
 
@@ -37,15 +38,18 @@ class Search:
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
 
-    def search_vectors(self, namespace: str, vector: list[float], top_k: int = 10, ttl: timedelta | None = None) -> list[Hit]:
-        """The ``top_k`` rows nearest to ``vector``, nearest first.
+    def search_vectors(
+        self, namespace: str, vector: list[float], top_k: int = 10, filter: dict | None = None, ttl: timedelta | None = None
+    ) -> list[Hit]:
+        """The ``top_k`` rows nearest to ``vector`` that fulfil ``filter``, such as ``{"lang": "en"}``, nearest first.
 
         ``ttl`` is the oldest answer that this call accepts, and how long what it stores lives; ``timedelta(0)`` asks the engine.
         Without it the namespace's or the server's holds. Raises ``psycopg.Error``, with a hint in ``error.diag.message_hint``.
         """
         # Text is what every driver can send. For vectors of a thousand dimensions see docs/usage.md, which has a faster way.
-        statement = "SELECT id, distance, payload FROM vcache_search(%s, %s, %s, %s)"
-        rows = self._connection.execute(statement, (namespace, str(vector), top_k, ttl))
+        statement = "SELECT id, distance, payload FROM vcache_search(%s, %s, %s, %s, %s)"
+        conditions = None if filter is None else Jsonb(filter)
+        rows = self._connection.execute(statement, (namespace, str(vector), top_k, conditions, ttl))
         return [Hit(*row) for row in rows]
 
     def log_statistics(self, namespace: str) -> None:

@@ -20,6 +20,8 @@ CREATE TABLE @extschema@.vcache_namespace (
     ttl              interval,
     fetch_k          integer,
     search_settings  text[],
+    filter_columns   name[],
+    metadata_column  name,
     PRIMARY KEY (is_pattern, prefix)
 );
 

@@ -16,8 +16,10 @@ pub enum Sight {
 }
 
 /// Raises PostgreSQL's own error unless the current role may run the plain query over the namespace's source.
-pub fn check(definition: &Definition, source: &Table) -> Sight {
-    access::check_select(source, &definition.read_columns);
+///
+/// `more` are columns (from 1) that this call reads besides.
+pub fn check(definition: &Definition, more: impl Iterator<Item = i16>, source: &Table) -> Sight {
+    access::check_select(source, definition.read_columns.iter().copied().chain(more));
     if access::row_security_in_force(definition.source) { Sight::OwnRows } else { Sight::AllRows }
 }
 

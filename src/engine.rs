@@ -9,12 +9,13 @@
 use crate::error::Error;
 use crate::pg::access;
 use crate::pg::catalog::{self, Column, Operator, quoted};
-use crate::pg::guc::Temporarily;
+use crate::pg::guc::{self, Temporarily};
+use crate::pg::planner::WithoutBitmaps;
 use crate::pg::scan::Table;
-use crate::pg::spi::{Connection, Plan, ResultSet, float, is_float};
+use crate::pg::spi::{Connection, Plan, Planning, ResultSet, float, is_float};
 use crate::pg::varlena::Elements;
 use pgrx::pg_sys::{self, Oid};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
@@ -66,6 +67,15 @@ const RENDERING: [(&CStr, &CStr); 9] = [
     (c"search_path", c"\"\""),
 ];
 
+/// While it lives, values are rendered alike in all sessions.
+pub fn fixed_settings() -> Temporarily {
+    let temporarily = Temporarily::new();
+    for (name, value) in RENDERING {
+        temporarily.set_unless_same(name, value);
+    }
+    temporarily
+}
+
 /// Whether a setting is one of an engine's.
 pub fn is_engine_setting(name: &str) -> bool {
     // Names of settings are the same in any case.
@@ -107,17 +117,32 @@ impl Engine {
         Ok(Self { vector_type: column.kind, elements, schema: catalog::schema_name(schema), version })
     }
 
-    /// What the engine's statement is run with, besides the namespace's own settings.
-    pub fn settings(&self) -> Vec<(CString, CString)> {
-        // RuVector's indexes give a bitmap scan a WARNING and no rows, and by their costs the planner takes one where many rows are asked
-        // for, or where it takes a condition to leave few.
-        let off = (c"enable_bitmapscan".to_owned(), c"off".to_owned());
-        if self.version.0 == "ruvector" { vec![off] } else { Vec::new() }
-    }
-
     /// Whether an index finds its candidates first, and a condition is looked at among those alone.
     pub fn filters_candidates(&self) -> bool {
         self.version.0 == "ruvector"
+    }
+
+    /// Whether an index by this method looks for more candidates when a condition leaves too few, with these settings of a namespace and the
+    /// session's own.
+    pub fn looking_further(&self, method: &str, settings: &[(CString, CString)]) -> LooksFurther {
+        if self.filters_candidates() {
+            return LooksFurther::Never;
+        }
+        let setting = format!("{method}.iterative_scan");
+        // Those of before 0.8.0 have no such setting.
+        let name = CString::new(setting.as_str()).unwrap_or_default();
+        let of_namespace = settings.iter().rfind(|(of, _)| of.to_bytes().eq_ignore_ascii_case(setting.as_bytes()));
+        match of_namespace.map(|(_, value)| value.clone()).or_else(|| guc::current(&name)) {
+            None => LooksFurther::Never,
+            Some(value) if value.to_bytes() == b"off" => LooksFurther::With(format!("{setting} = relaxed_order")),
+            Some(_) => LooksFurther::Does,
+        }
+    }
+
+    /// Its extension, if its indexes give a bitmap scan a WARNING and no rows. By their costs the planner takes one where many rows are asked for,
+    /// or where it takes a condition to leave few.
+    fn without_bitmaps(&self) -> Option<Oid> {
+        (self.version.0 == "ruvector").then(|| catalog::extension_named(&self.version.0))
     }
 
     /// The dimensions that a column is declared with: `ruvector(384)`.
@@ -140,6 +165,49 @@ impl Engine {
     }
 }
 
+/// Whether an index looks for more candidates when a condition leaves too few.
+pub enum LooksFurther {
+    Does,
+    /// With this setting.
+    With(String),
+    Never,
+}
+
+/// An index that gives rows in the order of a distance.
+pub struct Index {
+    pub name: String,
+    /// Its access method.
+    pub method: String,
+}
+
+/// One over all rows of a table that orders its column `vector` (from 1) by the operator `distance`. For the rows of a `tenant`, `None` as well where there is one for
+/// a part of the rows, or the table is divided into partitions by that column: whoever has made that has thought of it.
+pub fn index_of_all(source: Oid, vector: i16, distance: Oid, tenant: Option<i16>) -> Option<Index> {
+    let connection = Connection::open();
+    let result = connection.write(
+        c"SELECT x.name, x.method FROM ( \
+              SELECT i.indexrelid::pg_catalog.regclass::pg_catalog.text AS name, m.amname::pg_catalog.text AS method, \
+                     i.indpred IS NULL AS is_whole, pg_catalog.bool_and(i.indpred IS NULL) OVER () AS all_are_whole \
+              FROM pg_catalog.pg_index i \
+              JOIN pg_catalog.pg_opclass k ON k.oid OPERATOR(pg_catalog.=) i.indclass[0] \
+              JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) k.opcmethod \
+              JOIN pg_catalog.pg_amop a ON a.amopfamily OPERATOR(pg_catalog.=) k.opcfamily \
+              WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indkey[0] OPERATOR(pg_catalog.=) $2 AND i.indisvalid \
+                AND a.amopopr OPERATOR(pg_catalog.=) $3 AND a.amoppurpose OPERATOR(pg_catalog.=) 'o' \
+                AND NOT EXISTS (SELECT FROM pg_catalog.pg_partitioned_table p \
+                                WHERE p.partrelid OPERATOR(pg_catalog.=) $1 AND p.partattrs[0] OPERATOR(pg_catalog.=) $4) \
+          ) x WHERE x.is_whole AND ($4 IS NULL OR x.all_are_whole) ORDER BY 1 LIMIT 1",
+        &[
+            (pg_sys::OIDOID, Some(source.into())),
+            (pg_sys::INT2OID, Some(vector.into())),
+            (pg_sys::OIDOID, Some(distance.into())),
+            (pg_sys::INT2OID, tenant.map(Into::into)),
+        ],
+    );
+    let row = result.rows().next()?;
+    Some(Index { name: row.text(0)?.to_owned(), method: row.text(1)?.to_owned() })
+}
+
 /// What the elements of a type are, if it is one of an engine's types of vectors.
 pub fn elements_of(kind: Oid) -> Option<Elements> {
     let (name, _) = catalog::type_name(kind)?;
@@ -154,11 +222,17 @@ pub fn metric_name(operator: &str) -> &str {
 
 /// The statement of a namespace, with the plans that this backend has made of it.
 pub struct Statement {
+    /// Tells its plans from those of others.
+    number: u64,
     source: Oid,
     /// The columns that every caller reads.
     columns: String,
-    /// From the source to the number of rows.
-    rest: String,
+    /// From the source to what every call's rows must fulfil.
+    from: String,
+    /// By which they are in order.
+    order: String,
+    has_condition: bool,
+    without_bitmaps: Option<Oid>,
     parameters: Vec<Oid>,
     distance: Oid,
     id_output: Oid,
@@ -171,6 +245,7 @@ pub struct Statement {
 impl Statement {
     /// The statement over `source`; `tenant` is the column whose value chooses the rows, with its operator.
     pub fn new(
+        engine: &Engine,
         source: &Table,
         id: &Column,
         vector: &Column,
@@ -197,8 +272,12 @@ impl Statement {
         parameters.extend(tenant.map(|(column, _)| column.kind));
         Self {
             source: source.oid(),
+            number: NUMBERS.replace(NUMBERS.get() + 1),
             columns,
-            rest: format!("FROM {table} s{condition} ORDER BY {distance} LIMIT"),
+            from: format!("FROM {table} s{condition}"),
+            order: format!("ORDER BY {distance} LIMIT"),
+            has_condition: tenant.is_some(),
+            without_bitmaps: engine.without_bitmaps(),
             parameters,
             distance: operator.result,
             id_output: catalog::output_function(id.kind),
@@ -209,13 +288,18 @@ impl Statement {
         }
     }
 
+    /// How many parameters it has without a filter's.
+    pub fn parameters(&self) -> usize {
+        self.parameters.len()
+    }
+
     /// Whether its source is partitioned.
     pub fn is_partitioned(&self) -> bool {
         self.is_partitioned
     }
 
     /// Asks the engine for its nearest `k` rows and gives the first `most` of them: fewer when there are no more. Arguments:
-    /// the vector, and the tenant's value.
+    /// the vector, the tenant's value, and those of the condition.
     ///
     /// An index that was built while rows changed may yield a row twice. It counts once, and when that leaves too few rows
     /// though there may be more, more are asked for.
@@ -225,14 +309,16 @@ impl Statement {
         most: usize,
         settings: &[(CString, CString)],
         arguments: &[pg_sys::Datum],
+        condition: Option<&Condition>,
         may_keep: bool,
     ) -> Answer {
         let connection = Connection::open();
         let identity = self.identity();
         let mut asked = k;
         loop {
-            let plan = self.plan(&connection, asked, identity, may_keep);
+            let plan = self.plan(&connection, asked, identity, condition, may_keep);
             let result = {
+                let _without = self.without_bitmaps.map(WithoutBitmaps::of);
                 let temporarily = (!settings.is_empty()).then(Temporarily::new);
                 for (name, value) in settings {
                     temporarily.iter().for_each(|temporarily| temporarily.set(name, value));
@@ -260,19 +346,47 @@ impl Statement {
     }
 
     /// The plan for so many rows; unless it may be kept, one that is made now.
-    fn plan(&self, connection: &Connection, k: u32, identity: Identity, may_keep: bool) -> Rc<Plan> {
+    fn plan(
+        &self,
+        connection: &Connection,
+        k: u32,
+        identity: Identity,
+        condition: Option<&Condition>,
+        may_keep: bool,
+    ) -> Rc<Plan> {
+        if let Some(condition) = condition {
+            let of = (self.number, k, identity);
+            return kept_filtered(of, &condition.text, may_keep).unwrap_or_else(|| {
+                let plan = self.prepare(connection, k, identity, Some(condition));
+                if may_keep {
+                    keep_filtered(FilteredPlan { of, condition: condition.text.clone(), plan: Rc::clone(&plan) });
+                }
+                plan
+            });
+        }
         let is_it = |kept: &&KeptPlan| may_keep && kept.of == (k, identity);
         let kept = self.plans.borrow().iter().find(is_it).map(|kept| Rc::clone(&kept.plan));
         kept.unwrap_or_else(|| {
-            let place = if identity == Identity::Place { ", s.tableoid, s.ctid" } else { "" };
-            // The text holds no zero byte: names come from catalogs.
-            let text = CString::new(format!("SELECT {}{place} {} {k}", self.columns, self.rest)).unwrap_or_default();
-            let plan = Rc::new(connection.prepare(&text, &self.parameters));
+            let plan = self.prepare(connection, k, identity, None);
             if may_keep {
                 self.plans.borrow_mut().push(KeptPlan { of: (k, identity), plan: Rc::clone(&plan) });
             }
             plan
         })
+    }
+
+    fn prepare(&self, connection: &Connection, k: u32, identity: Identity, condition: Option<&Condition>) -> Rc<Plan> {
+        let Self { columns, from, order, .. } = self;
+        let place = if identity == Identity::Place { ", s.tableoid, s.ctid" } else { "" };
+        let (filter, kinds): (_, &[Oid]) = condition.map_or_else(Default::default, |condition| {
+            let word = if self.has_condition { "AND" } else { "WHERE" };
+            (format!(" {word} ({})", condition.text), condition.parameters.as_slice())
+        });
+        // The text holds no zero byte: names come from catalogs.
+        let text = CString::new(format!("SELECT {columns}{place} {from}{filter} {order} {k}")).unwrap_or_default();
+        // What values a condition names says which index serves, such as one of a part of the rows.
+        let planning = if condition.is_some() { Planning::ForValues } else { Planning::Once };
+        Rc::new(connection.prepare(&text, &[&self.parameters, kinds].concat(), planning))
     }
 
     /// The first `most` rows with a vector, in the engine's order, as text.
@@ -285,10 +399,7 @@ impl Statement {
         if result.len() == 0 {
             return Rendered { answer, came_short: false };
         }
-        let temporarily = Temporarily::new();
-        for (name, value) in RENDERING {
-            temporarily.set_unless_same(name, value);
-        }
+        let _fixed = fixed_settings();
         let objects = (self.payload > 0).then(|| result.objects(PAYLOAD, self.payload));
         let mut seen = HashSet::with_capacity(most.min(result.len()));
         for row in result.rows() {
@@ -331,6 +442,77 @@ enum Identity {
     Id,
     /// Nothing that this role may read.
     None,
+}
+
+impl Drop for Statement {
+    fn drop(&mut self) {
+        // At the end of a session they may have gone before.
+        drop(
+            FILTERED.try_with(|plans| {
+                plans.borrow_mut().extract_if(.., |plan| plan.of.0 == self.number).collect::<Vec<_>>()
+            }),
+        );
+    }
+}
+
+/// A condition on rows that a call has brought, in SQL over the source's columns as `s`'s.
+#[derive(Debug, Clone, Default)]
+pub struct Condition {
+    /// Its parameters follow those of the statement.
+    pub text: String,
+    /// Their types.
+    pub parameters: Vec<Oid>,
+    pub arguments: Vec<pg_sys::Datum>,
+}
+
+/// The plan for one number of rows, one kind of identity, and conditions of one shape.
+struct FilteredPlan {
+    /// The number of the statement, of the rows, and the identity.
+    of: (u64, u32, Identity),
+    condition: String,
+    plan: Rc<Plan>,
+}
+
+thread_local! {
+    /// The number of the next statement.
+    static NUMBERS: Cell<u64> = const { Cell::new(0) };
+    /// The plans for conditions, of all statements; what was used last stands at the end.
+    static FILTERED: RefCell<Vec<FilteredPlan>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The most plans for conditions that a backend keeps: filters have as many shapes as their authors like.
+const FILTERED_MOST: usize = 100;
+/// The most bytes of their conditions' text. A plan takes some two hundred times as much.
+const FILTERED_MOST_BYTES: usize = 64 * 1024;
+
+fn kept_filtered(of: (u64, u32, Identity), condition: &str, may_keep: bool) -> Option<Rc<Plan>> {
+    FILTERED.with_borrow_mut(|plans| {
+        let is_it = |plan: &FilteredPlan| may_keep && plan.of == of && plan.condition == condition;
+        let found = plans.iter().rposition(is_it)?;
+        let plan = plans.remove(found);
+        let kept = Rc::clone(&plan.plan);
+        plans.push(plan);
+        Some(kept)
+    })
+}
+
+fn keep_filtered(plan: FilteredPlan) {
+    if plan.condition.len() > FILTERED_MOST_BYTES {
+        return;
+    }
+    let oldest = FILTERED.with_borrow_mut(|plans| {
+        plans.push(plan);
+        let is_too_much = |plans: &[FilteredPlan]| {
+            let bytes: usize = plans.iter().map(|plan| plan.condition.len()).sum();
+            plans.len() > FILTERED_MOST || bytes > FILTERED_MOST_BYTES
+        };
+        let mut oldest = Vec::new();
+        while is_too_much(plans) {
+            oldest.push(plans.remove(0));
+        }
+        oldest
+    });
+    drop(oldest);
 }
 
 /// The plan for one number of rows and one kind of identity.

@@ -3,6 +3,7 @@
 
 use crate::tier::redis::flush::Unfreed;
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys::panic::ErrorReport};
+use vcache_core::filter::parse::{COMPARISONS, FilterError, LOGICAL, Problem};
 use vcache_core::vector::VectorError;
 
 /// What can be wrong with a call. Errors of PostgreSQL and of the engine pass by on their own.
@@ -81,6 +82,38 @@ pub enum Error {
         kind: String,
     },
     PatternWithoutColumn(String),
+    /// A column for filters is of a type without an order.
+    NotOrdered {
+        column: String,
+        kind: String,
+    },
+    /// The column of the metadata is of another type than jsonb.
+    NotJsonb {
+        column: String,
+        kind: String,
+    },
+    /// The filter itself is none.
+    Filter(FilterError),
+    /// A field of the filter is no column that is declared for it, though it may be a column.
+    UnknownField {
+        field: String,
+        at: String,
+        known: Vec<String>,
+        is_column: bool,
+    },
+    /// A path into the metadata has a key without a name.
+    EmptyKey {
+        path: String,
+        at: String,
+    },
+    /// A value in the filter is none of the column's.
+    FilterType {
+        at: String,
+        column: String,
+        kind: String,
+        expected: &'static str,
+        found: &'static str,
+    },
     ShowsNames {
         column: String,
         kind: String,
@@ -163,7 +196,7 @@ impl Error {
             Self::NullElement(n) => hint(
                 Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
                 format!("element {n} of the array must not be null"),
-                "A vector has a number in every place.",
+                "A vector has a number in every place, and a list of columns a name.",
             ),
             Self::Vector(error @ VectorError::TooLong(_)) => hint(
                 Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
@@ -306,6 +339,65 @@ impl Error {
                 format!("namespace \"{name}\" is a pattern, but has no namespace_column"),
                 "Name the column that holds what the * stands for.",
             ),
+            Self::NotOrdered { column, kind } => hint(
+                Code::ERRCODE_UNDEFINED_FUNCTION,
+                format!("column \"{column}\" of type {kind} has no order to filter by"),
+                "Columns for filters have a type with a default btree operator class, such as text, integer or timestamptz.",
+            ),
+            Self::NotJsonb { column, kind } => hint(
+                Code::ERRCODE_DATATYPE_MISMATCH,
+                format!("column \"{column}\" has type {kind}, which is not jsonb"),
+                "The metadata_column holds a jsonb object, whose keys are the fields of filters.",
+            ),
+            Self::Filter(FilterError { at, problem }) => {
+                let code = match problem {
+                    Problem::TooLarge | Problem::TooDeep | Problem::TooLong => Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                    Problem::NotAValue(_) | Problem::NotABoolean(_) | Problem::NotAList(_) => {
+                        Code::ERRCODE_DATATYPE_MISMATCH
+                    }
+                    Problem::UnknownOperator(_) => Code::ERRCODE_UNDEFINED_FUNCTION,
+                    _ => Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                };
+                let cure = match problem {
+                    Problem::TooLarge | Problem::TooDeep => {
+                        "Many values fit into one $in; what every search has in common is better a namespace of its own.".into()
+                    }
+                    Problem::UnknownOperator(_) | Problem::OperatorWithoutField(_) | Problem::NoOperator => format!(
+                        "A field has {}; filters are joined by {}.",
+                        COMPARISONS.join(", "),
+                        LOGICAL.join(", ")
+                    ),
+                    Problem::NotAValue("a list") => "For one of several values, write {\"field\": {\"$in\": [1, 2]}}.".into(),
+                    _ => "Write, for example, '{\"lang\": \"en\", \"year\": {\"$gte\": 2020}}'.".into(),
+                };
+                (code, problem.to_string(), place(&at), Some(cure))
+            }
+            Self::UnknownField { field, at, known, is_column } => {
+                let message = if is_column {
+                    format!("column \"{field}\" is not one of the namespace's filter_columns")
+                } else {
+                    format!("the namespace has no field \"{field}\" to filter by")
+                };
+                let there_are = if known.is_empty() {
+                    "It has none yet: declare".into()
+                } else {
+                    format!("There are: \"{}\". Declare others", known.join("\", \""))
+                };
+                let cure = format!("{there_are} with vcache_alter_namespace(): filter_columns, or a metadata_column.");
+                (Code::ERRCODE_UNDEFINED_COLUMN, message, place(&at), Some(cure))
+            }
+            Self::EmptyKey { path, at } => (
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("path \"{path}\" has a key without a name"),
+                place(&at),
+                Some("A path is keys of the metadata with dots between them: author.name.".into()),
+            ),
+            Self::FilterType { at, column, kind, expected, found } => (
+                Code::ERRCODE_DATATYPE_MISMATCH,
+                format!("column \"{column}\" has type {kind}: it is compared with {expected}, not {found}"),
+                place(&at),
+                Some("A string is read as a literal of the column's type is.".into()),
+            ),
             Self::Freshness(given) => hint(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("freshness \"{given}\" is not known"),
@@ -398,6 +490,29 @@ impl Error {
             }
         }
     }
+}
+
+impl Error {
+    /// Of a filter of which not even the text is made.
+    pub fn too_large_a_filter() -> Self {
+        Self::Filter(FilterError { at: String::new(), problem: Problem::TooLarge })
+    }
+
+    /// Of what jsonb does not take back.
+    pub fn not_a_filter() -> Self {
+        Self::Filter(FilterError { at: String::new(), problem: Problem::NotJson })
+    }
+}
+
+impl From<FilterError> for Error {
+    fn from(error: FilterError) -> Self {
+        Self::Filter(error)
+    }
+}
+
+/// Where in the filter.
+fn place(at: &str) -> Option<String> {
+    (!at.is_empty()).then(|| format!("At {at} of the filter."))
 }
 
 impl From<VectorError> for Error {

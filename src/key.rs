@@ -32,6 +32,7 @@ const SETTING: Part = Part(9, "settings");
 const SETTING_VALUE: u8 = 10;
 const VECTOR: Part = Part(11, "vector");
 const TENANT: Part = Part(12, "namespace_value");
+const FILTER: Part = Part(13, "filter");
 
 sql_function!(vcache_secret_is_drawn, pg_finfo_vcache_secret_is_drawn, is_drawn);
 
@@ -75,14 +76,22 @@ enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Hands out the parts of the key of a search for `vector` in the namespace that is called `name`.
-fn parts(
-    name: &str,
-    definition: &Definition,
-    tenant: Option<&[u8]>,
-    vector: &[f32],
-    mut take: impl FnMut(Part, Value<'_>),
-) {
+/// What a search is for.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The namespace's name, as the call has it.
+    pub name: &'a str,
+    pub definition: &'a Definition,
+    /// What the column of the namespace's value must hold.
+    pub tenant: Option<&'a [u8]>,
+    /// The form of the filter.
+    pub filter: Option<&'a [u8]>,
+    pub vector: &'a [f32],
+}
+
+/// Hands out the parts of a search's key.
+fn parts(asked: Asked<'_>, mut take: impl FnMut(Part, Value<'_>)) {
+    let Asked { name, definition, tenant, filter, vector } = asked;
     let (engine, version) = &definition.engine.version;
     take(FORMAT_PART, Value::Number(FORMAT.into()));
     take(SYSTEM, Value::Number(catalog::system_identifier()));
@@ -99,14 +108,17 @@ fn parts(
     if let Some(tenant) = tenant {
         take(TENANT, Value::Bytes(tenant));
     }
+    if let Some(filter) = filter {
+        take(FILTER, Value::Bytes(filter));
+    }
     take(VECTOR, Value::Vector(vector));
 }
 
-/// The key of a search for `vector` in the namespace that is called `name`.
-pub fn of(name: &str, definition: &Definition, tenant: Option<&[u8]>, vector: &[f32], secret: &Secret) -> CacheKey {
+/// The key of a search.
+pub fn of(asked: Asked<'_>, secret: &Secret) -> CacheKey {
     BUILDER.with_borrow_mut(|key| {
         key.clear();
-        parts(name, definition, tenant, vector, |Part(number, _), value| {
+        parts(asked, |Part(number, _), value| {
             match value {
                 Value::Number(value) => key.number(number, value),
                 Value::Text(text) => key.part(number, text.as_bytes()),
@@ -121,10 +133,15 @@ pub fn of(name: &str, definition: &Definition, tenant: Option<&[u8]>, vector: &[
     })
 }
 
-/// The same parts for a person: a JSON object. Of the vector it tells dimensions and a hash, by which two can be compared.
-pub fn explained(name: &str, definition: &Definition, tenant: Option<&[u8]>, vector: &[f32]) -> String {
+/// The same parts for a person: a JSON object. Of the vector it tells dimensions and a hash, by which two can be compared; of the filter, its
+/// `condition`.
+pub fn explained(asked: Asked<'_>, condition: impl Fn() -> String) -> String {
     let mut object = Map::new();
-    parts(name, definition, tenant, vector, |Part(number, label), value| match value {
+    parts(asked, |Part(number, label), value| match value {
+        Value::Bytes(bytes) if number == FILTER.0 => {
+            let hash = KeyBuilder::default().part(number, bytes).shown();
+            object.insert(label.into(), json!({ "condition": condition(), "hash": hash }));
+        }
         Value::Bytes(bytes) => {
             object.insert(label.into(), KeyBuilder::default().part(number, bytes).shown().into());
         }

@@ -5,6 +5,7 @@
 //! | `search.rs` | the read path, top to bottom |
 //! | `namespace/` | the registry: what a namespace is, and registering one |
 //! | `engine.rs` | the uncached query |
+//! | `filter/` | conditions on the rows: from jsonb to SQL |
 //! | `tier/` | places that hold entries |
 //! | `key.rs`, `vector.rs` | what names an entry; the vector in a call |
 //! | `freshness.rs` | which version of its source a search must be answered for |
@@ -28,6 +29,7 @@ mod engine;
 mod entries;
 mod error;
 mod explain;
+mod filter;
 mod flight;
 mod flush;
 mod freshness;
@@ -62,6 +64,7 @@ extension_sql_file!("../sql/privileges.sql", name = "privileges", requires = ["v
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::define(tier::redis::why_malformed);
+    pg::planner::install();
     if pg::shmem::is_preloading() {
         stats::request();
         pg::nonce::request();

@@ -16,9 +16,10 @@
 use crate::access::{self, Sight};
 use crate::clock::Scope;
 use crate::error::Error;
+use crate::filter::{self, Filter};
 use crate::flight::{self, Flight};
 use crate::freshness;
-use crate::key;
+use crate::key::{self, Asked};
 use crate::namespace::{self, Definition, Found};
 use crate::outcome::{Bypass, Miss, Outcome};
 use crate::pg::function::{Call, Interval, sql_function};
@@ -46,7 +47,10 @@ mod argument {
     pub const NAMESPACE: usize = 0;
     pub const VECTOR: usize = 1;
     pub const TOP_K: usize = 2;
-    pub const TTL: usize = 3;
+    pub const FILTER: usize = 3;
+    pub const TTL: usize = 4;
+    /// How many there are.
+    pub const COUNT: usize = 5;
 }
 
 /// Entries that are stored together must not expire together: each lives up to this part shorter.
@@ -74,6 +78,8 @@ pub struct Query<'a> {
     pub values: Vec<f32>,
     /// What the column of the namespace's value must hold.
     tenant: Option<Datum>,
+    /// Which rows may be in the answer, unless all may.
+    pub filter: Option<Filter>,
     pub counters: Counters,
     pub schema: Oid,
     /// Where an entry would be, or why none is used.
@@ -98,10 +104,14 @@ pub fn prepare(call: &Call, counters: impl FnOnce(&str) -> Counters) -> Result<Q
     let Found { definition, source } = namespace::find(schema, name)?;
 
     // 2. May this role see it?
-    let sight = access::check(&definition, &source);
+    let has_filter = call.count() == argument::COUNT;
+    let filter =
+        has_filter.then(|| filter::read(call, argument::FILTER, &definition.filterable)).transpose()?.flatten();
+    let sight = access::check(&definition, filter.iter().flat_map(|filter| filter.columns()), &source);
 
-    // 3. Which vector is it?
+    // 3. Which vector is it, and which rows?
     let values = vector::read(call, argument::VECTOR, &definition)?;
+    let filter = filter.map(|filter| filter.compile()).transpose()?.flatten();
     let ttl = ttl(call, &definition)?;
     let tenant = definition.tenant_value(name);
 
@@ -122,12 +132,14 @@ pub fn prepare(call: &Call, counters: impl FnOnce(&str) -> Counters) -> Result<Q
         Ok(version) => {
             let secret = key::secret(schema)?;
             let tenant = image(&definition, tenant);
-            Ok(Place { key: key::of(name, &definition, tenant.as_deref(), &values, &secret), secret, version })
+            let (tenant, filter) = (tenant.as_deref(), filter.as_ref().map(|filter| filter.form.as_slice()));
+            let asked = Asked { name, definition: &definition, tenant, filter, vector: &values };
+            Ok(Place { key: key::of(asked, &secret), secret, version })
         }
     };
     // Last, so that a name takes a slot of the statistics only when it is searched.
     let counters = counters(name);
-    Ok(Query { name, top_k, ttl, definition, values, tenant, schema, counters, place })
+    Ok(Query { name, top_k, ttl, definition, values, tenant, filter, schema, counters, place })
 }
 
 fn image(definition: &Definition, tenant: Option<Datum>) -> Option<Vec<u8>> {
@@ -377,9 +389,19 @@ impl Query<'_> {
         }
     }
 
-    /// What the column of the namespace's value must hold, as bytes.
-    pub fn tenant_image(&self) -> Option<Vec<u8>> {
-        image(&self.definition, self.tenant)
+    /// The parts of its key, for a person.
+    pub fn key_parts(&self) -> String {
+        let tenant = image(&self.definition, self.tenant);
+        let asked = Asked {
+            name: self.name,
+            definition: &self.definition,
+            tenant: tenant.as_deref(),
+            filter: self.filter.as_ref().map(|filter| filter.form.as_slice()),
+            vector: &self.values,
+        };
+        let filterable = &self.definition.filterable;
+        let condition = || self.filter.as_ref().map(|filter| filter.explained(filterable)).unwrap_or_default();
+        key::explained(asked, condition)
     }
 
     /// The clocks of what it reads.
@@ -391,10 +413,12 @@ impl Query<'_> {
         let failed = CountedWhenDropped { counters: self.counters, counter: Counter::EngineErrors };
         let mut arguments = vec![varlena::vector_datum(&self.values, self.definition.engine.elements)];
         arguments.extend(self.tenant);
-        let Definition { statement, search_settings, source: oid, .. } = &*self.definition;
+        let Definition { statement, search_settings, filterable, source: oid, .. } = &*self.definition;
+        let condition = self.filter.as_ref().map(|filter| filter.condition(filterable, statement.parameters()));
+        arguments.extend(condition.iter().flat_map(|condition| &condition.arguments));
         // What was planned before the half of a DETACH that has happened would still be believed.
         let may_keep = !statement.is_partitioned() || !source::of(*oid, self.schema).is_being_detached_from();
-        let answer = statement.run(k, most, search_settings, &arguments, may_keep);
+        let answer = statement.run(k, most, search_settings, &arguments, condition.as_ref(), may_keep);
         failed.disarm();
         answer
     }
@@ -489,7 +513,9 @@ fn top_k(call: &Call) -> Result<u32, Error> {
 
 /// How long an answer may be used, in microseconds: as the call says, else the namespace, else the setting.
 fn ttl(call: &Call, definition: &Definition) -> Result<i64, Error> {
-    let given = call.interval(argument::TTL).map(Interval::total_microseconds);
+    // In objects of before 0.6.0 there is no filter before it.
+    let place = argument::TTL - (argument::COUNT - call.count());
+    let given = call.interval(place).map(Interval::total_microseconds);
     match given.or(definition.ttl).unwrap_or_else(settings::ttl) {
         negative if negative < 0 => Err(Error::Ttl),
         ttl => Ok(ttl),

@@ -89,6 +89,11 @@ fn namespaces_are_changed_and_forgotten_before_it() {
             assert_eq!(session.value(outcome), "miss", "{invalidate}");
         }
     }
+    // There the fourth argument is the ttl.
+    assert_eq!(session.value("SELECT outcome FROM vcache_explain('docs', '[1,2,3]', 5, '0')"), "bypass");
+    session.fails("SELECT * FROM vcache_search('docs', '[1,2,3]', 5, '-1 hour')").assert("22023", &["ttl"]);
+    let filters = session.fails("SELECT vcache_alter_namespace('docs', '{\"filter_columns\": [\"n\"]}')");
+    filters.assert("55000", &["older version"]);
     session.run("SELECT vcache_alter_namespace('docs', '{\"ttl\": \"2 hours\"}')");
     assert_eq!(session.value("SELECT ttl FROM vcache_namespaces"), "02:00:00");
     let exact = session.fails("SELECT vcache_alter_namespace('docs', '{\"freshness\": \"exact\"}')");
@@ -99,9 +104,11 @@ fn namespaces_are_changed_and_forgotten_before_it() {
     source.register(&mut session, "docs", "");
     source.assert_search(&mut other, "docs", "[1,2,3]", 5);
     session.run("ALTER EXTENSION vcache UPDATE; SELECT vcache_invalidate()");
-    session.run("SELECT vcache_alter_namespace('docs', '{\"freshness\": \"exact\"}')");
+    session.run("SELECT vcache_alter_namespace('docs', '{\"freshness\": \"exact\", \"filter_columns\": [\"n\"]}')");
     source.assert_search(&mut other, "docs", "[1,2,3]", 5);
     assert_eq!(session.value(outcome), "hit");
+    let filtered = other.column("SELECT id FROM vcache_search('docs', '[1,2,3]', 5, '{\"n\": 3}')");
+    assert!(filtered.len() > 2, "{filtered:?}");
 }
 
 #[test]

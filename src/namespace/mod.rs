@@ -11,6 +11,7 @@ mod row;
 use crate::clock;
 use crate::engine::{Engine, Statement};
 use crate::error::Error;
+use crate::filter::Filterable;
 use crate::pg::catalog::{self, Column, Operator};
 use crate::pg::function::{Interval, interval};
 use crate::pg::scan::{self, Condition, Table, Tuple, View};
@@ -45,6 +46,8 @@ mod column {
     pub const TTL: i16 = 11;
     pub const FETCH_K: i16 = 12;
     pub const SEARCH_SETTINGS: i16 = 13;
+    pub const FILTER: i16 = 14;
+    pub const METADATA: i16 = 15;
 }
 
 /// A name as it is registered: `docs`, or a pattern such as `docs/*`.
@@ -93,6 +96,8 @@ pub struct Registration {
     pub id_column: String,
     pub metric: String,
     pub payload_columns: Option<Vec<String>>,
+    pub filter_columns: Option<Vec<String>>,
+    pub metadata_column: Option<String>,
     pub namespace_column: Option<String>,
     pub freshness: String,
     pub ttl: Option<Interval>,
@@ -107,7 +112,7 @@ impl Registration {
         self.freshness == EXACT
     }
 
-    /// The columns that a search reads, by name; `*` for all but the vector's.
+    /// The columns that every search reads, by name; `*` for all but the vector's.
     pub fn named_columns(&self) -> Vec<&str> {
         let payload = self.payload_columns.iter().flatten().map(String::as_str);
         [self.vector_column.as_str(), &self.id_column]
@@ -119,7 +124,9 @@ impl Registration {
 
     /// Whether a search reads this column.
     pub fn reads(&self, column: &str) -> bool {
+        let filter = self.filter_columns.iter().flatten().chain(&self.metadata_column);
         self.named_columns().iter().any(|name| *name == column || *name == "*")
+            || filter.into_iter().any(|name| name == column)
     }
 
     fn read(row: &Tuple) -> Option<Self> {
@@ -134,6 +141,8 @@ impl Registration {
             id_column: name(column::ID)?,
             metric: text(column::METRIC)?,
             payload_columns: list(column::PAYLOAD, pg_sys::NAMEOID),
+            filter_columns: list(column::FILTER, pg_sys::NAMEOID),
+            metadata_column: name(column::METADATA),
             namespace_column: name(column::TENANT),
             freshness: text(column::FRESHNESS)?,
             ttl: row.get(column::TTL).map(interval),
@@ -149,12 +158,18 @@ pub struct Definition {
     pub revision: i64,
     pub source: Oid,
     pub engine: Engine,
+    /// The vector's column, from 1.
+    pub vector: i16,
+    /// The operator that rows are ordered by.
+    pub distance: Oid,
     /// The dimensions that the vector's column is declared with.
     pub dimensions: Option<usize>,
     /// The columns that a search reads (from 1), for the check of privileges.
     pub read_columns: Vec<i16>,
     /// Those columns by name and type: what an entry holds depends on them.
     pub shape: String,
+    /// What a search may have conditions on.
+    pub filterable: Filterable,
     pub tenant: Option<Column>,
     /// How that column gives each tenant's rows a clock, if it can.
     pub divider: Option<Divider>,
@@ -164,7 +179,7 @@ pub struct Definition {
     /// In microseconds.
     pub ttl: Option<i64>,
     pub fetch_k: Option<u32>,
-    /// What the engine's statement is run with: the engine's own settings, then the namespace's.
+    /// What the engine's statement is run with.
     pub search_settings: Vec<(CString, CString)>,
     pub statement: Statement,
     /// What vcache_invalidate has made of it, with the generation that this was read in.
@@ -197,9 +212,14 @@ impl Definition {
             Some([all]) if all == "*" => columns.iter().filter(|column| column.number != vector.number).collect(),
             Some(names) => names.iter().map(|name| find(name)).collect::<Result<_, _>>()?,
         };
+        let filtered = registration.filter_columns.iter().flatten().map(|name| find(name));
+        let filterable = Filterable::new(
+            registration.source,
+            filtered.collect::<Result<Vec<_>, _>>()?,
+            registration.metadata_column.as_deref().map(find).transpose()?,
+        )?;
         let equality = tenant.map(equality).transpose()?;
-        let mut search_settings = engine.settings();
-        search_settings.extend(settings(registration.search_settings.as_deref().unwrap_or_default())?);
+        let search_settings = settings(registration.search_settings.as_deref().unwrap_or_default())?;
         let mut read: Vec<&Column> = vec![id, vector];
         read.extend(tenant);
         read.extend(&payload);
@@ -207,6 +227,8 @@ impl Definition {
             name: registration.name.clone(),
             revision: registration.revision,
             source: registration.source,
+            vector: vector.number,
+            distance: operator.oid,
             dimensions: engine.declared_dimensions(vector),
             read_columns: read.iter().map(|column| column.number).collect(),
             shape: read
@@ -224,8 +246,9 @@ impl Definition {
             ttl: registration.ttl.map(Interval::total_microseconds),
             fetch_k: registration.fetch_k.and_then(|k| u32::try_from(k).ok()),
             search_settings,
-            statement: Statement::new(source, id, vector, &operator, tenant.zip(equality.as_ref()), &payload),
+            statement: Statement::new(&engine, source, id, vector, &operator, tenant.zip(equality.as_ref()), &payload),
             divider: tenant.and_then(|column| Divider::new(registration.source, column)),
+            filterable,
             tenant: tenant.cloned(),
             forgotten: Cell::new(None),
             engine,
@@ -386,6 +409,11 @@ impl Registry {
     pub fn open(schema: Oid) -> Result<Self, Error> {
         let oid = catalog::relation_in(schema, c"vcache_namespace");
         Table::try_open(oid).map(|table| Self { table }).ok_or(Error::NotInstalled)
+    }
+
+    /// Whether it is of 0.6.0 or later.
+    fn knows_filters(&self) -> bool {
+        catalog::column_named(self.table.oid(), "metadata_column").is_some()
     }
 
     /// What a name means, if that has been derived and is today's: of the row nothing but its version is read.

@@ -29,6 +29,8 @@ const OPTIONS: &[&str] = &[
     "id_column",
     "metric",
     "payload_columns",
+    "filter_columns",
+    "metadata_column",
     "namespace_column",
     "freshness",
     "ttl",
@@ -62,7 +64,10 @@ fn try_create(call: &Call) -> Result<(), Error> {
     let name = Name::parse(call.text(0).ok_or(Error::NullArgument("namespace"))?)?;
     let oid = call.oid(1).ok_or(Error::NullArgument("source"))?;
     let vector_column = call.name(2).ok_or(Error::NullArgument("vector_column"))?;
-    let if_not_exists = call.bool(11).unwrap_or(false);
+    // Objects of before 0.6.0 know of no filters.
+    let has_filters = call.count() > 12;
+    let behind = if has_filters { 8 } else { 6 };
+    let if_not_exists = call.bool(behind + 5).unwrap_or(false);
     let registry = Registry::open(call.schema())?;
     let (source, class) = open_source(oid, &name)?;
     let _newer = Newer::with_own_writes();
@@ -86,19 +91,25 @@ fn try_create(call: &Call) -> Result<(), Error> {
         },
         metric: metric(&source, &class, &vector_column, call.text(4))?,
         payload_columns: call.datum(5).map(|names| array::read_texts(names, pg_sys::NAMEOID)).transpose()?,
-        namespace_column: call.name(6),
-        freshness: call.text(7).unwrap_or(EXACT).to_owned(),
-        ttl: call.interval(8),
-        fetch_k: call.i32(9),
-        search_settings: call.datum(10).map(|json| search_settings(&jsonb_text(json), &source)).transpose()?,
+        filter_columns: call
+            .datum(6)
+            .filter(|_| has_filters)
+            .map(|names| array::read_texts(names, pg_sys::NAMEOID))
+            .transpose()?,
+        metadata_column: has_filters.then(|| call.name(7)).flatten(),
+        namespace_column: call.name(behind),
+        freshness: call.text(behind + 1).unwrap_or(EXACT).to_owned(),
+        ttl: call.interval(behind + 2),
+        fetch_k: call.i32(behind + 3),
+        search_settings: call.datum(behind + 4).map(|json| search_settings(&jsonb_text(json), &source)).transpose()?,
         revision: random::bits(),
         source: oid,
         vector_column,
         name,
     };
-    let definition = check(&registration, &source, &class)?;
+    let definition = check(&registry, &registration, &source, &class)?;
     insert(&registry, &registration);
-    tell_of_shared_index(&registration, &definition, &source);
+    tell_of_shared_index(&definition);
     // What is open cannot be given triggers.
     drop(source);
     if registration.is_exact() {
@@ -134,7 +145,7 @@ fn try_alter(call: &Call) -> Result<(), Error> {
     }
     drop(connection);
     registration.revision = random::bits();
-    check(&registration, &source, &class)?;
+    check(&registry, &registration, &source, &class)?;
     delete(&registry, &name)?;
     insert(&registry, &registration);
     drop(source);
@@ -264,6 +275,11 @@ fn set(
             must("an array of strings", kind == "array")?;
             registration.payload_columns = value.map(strings);
         }
+        "filter_columns" => {
+            must("an array of strings", kind == "array")?;
+            registration.filter_columns = value.map(strings);
+        }
+        "metadata_column" => registration.metadata_column = text()?,
         "namespace_column" => registration.namespace_column = text()?,
         "freshness" => registration.freshness = text()?.unwrap_or_else(|| EXACT.to_owned()),
         "ttl" => registration.ttl = text()?.map(|value| interval_of(&value)),
@@ -325,7 +341,7 @@ fn search_settings(json: &str, source: &Table) -> Result<Vec<String>, Error> {
 }
 
 /// Everything that can be known about a registration before it is used.
-fn check(registration: &Registration, source: &Table, class: &Class) -> Result<Definition, Error> {
+fn check(registry: &Registry, registration: &Registration, source: &Table, class: &Class) -> Result<Definition, Error> {
     if ![EXACT, TTL].contains(&registration.freshness.as_str()) {
         return Err(Error::Freshness(registration.freshness.clone()));
     }
@@ -334,6 +350,10 @@ fn check(registration: &Registration, source: &Table, class: &Class) -> Result<D
     }
     if let Some(given) = registration.fetch_k.filter(|given| *given < 1) {
         return Err(Error::FetchK(given));
+    }
+    let is_filtered = registration.filter_columns.is_some() || registration.metadata_column.is_some();
+    if is_filtered && !registry.knows_filters() {
+        return Err(Error::NotUpdated);
     }
     if registration.name.is_pattern && registration.namespace_column.is_none() {
         return Err(Error::PatternWithoutColumn(registration.name.to_string()));
@@ -356,37 +376,15 @@ fn check(registration: &Registration, source: &Table, class: &Class) -> Result<D
 }
 
 /// Tells who registers tenants when an index that serves them all will leave their searches with few rows.
-fn tell_of_shared_index(registration: &Registration, definition: &Definition, source: &Table) {
-    let columns = catalog::columns(source);
-    let vector = columns.iter().find(|column| column.name == registration.vector_column);
-    let (Some(tenant), Some(vector)) = (&definition.tenant, vector) else { return };
-    let Ok(operator) = definition.engine.operator(&registration.metric, vector) else { return };
-    if !definition.engine.filters_candidates() {
-        return;
-    }
-    let connection = Connection::open();
-    // Whoever has made an index for a part of the rows, or a part of the table for a value, has thought of it.
-    let result = connection.write(
-        c"SELECT pg_catalog.min(i.indexrelid::pg_catalog.regclass::pg_catalog.text) FROM pg_catalog.pg_index i \
-          JOIN pg_catalog.pg_opclass k ON k.oid OPERATOR(pg_catalog.=) i.indclass[0] \
-          JOIN pg_catalog.pg_amop a ON a.amopfamily OPERATOR(pg_catalog.=) k.opcfamily \
-          WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indkey[0] OPERATOR(pg_catalog.=) $2 AND i.indisvalid \
-            AND a.amopopr OPERATOR(pg_catalog.=) $3 \
-            AND NOT EXISTS (SELECT FROM pg_catalog.pg_partitioned_table p \
-                            WHERE p.partrelid OPERATOR(pg_catalog.=) $1 AND p.partattrs[0] OPERATOR(pg_catalog.=) $4) \
-          HAVING pg_catalog.bool_and(i.indpred IS NULL)",
-        &[
-            (pg_sys::OIDOID, Some(source.oid().into())),
-            (pg_sys::INT2OID, Some(vector.number.into())),
-            (pg_sys::OIDOID, Some(operator.oid.into())),
-            (pg_sys::INT2OID, Some(tenant.number.into())),
-        ],
-    );
-    if let Some(index) = result.rows().next().and_then(|row| row.text(0).map(str::to_owned)) {
+fn tell_of_shared_index(definition: &Definition) {
+    let Some(tenant) = definition.tenant.as_ref().filter(|_| definition.engine.filters_candidates()) else { return };
+    let index = engine::index_of_all(definition.source, definition.vector, definition.distance, Some(tenant.number));
+    if let Some(index) = index {
         let message = format!("searches of one \"{}\" may come back with few rows", tenant.name);
         ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, "vcache")
             .set_detail(format!(
-                "RuVector takes a hundred candidates or so from index {index}, whosever they are, and leaves out the others' afterwards."
+                "RuVector takes a hundred candidates or so from index {}, whosever they are, and leaves out the others' afterwards.",
+                index.name
             ))
             .set_hint(format!(
                 "Make an index for each \"{0}\" instead (CREATE INDEX … WHERE {0} = …), or a partition for each.",

@@ -22,7 +22,7 @@ pub fn take_turns(registry: &Registry) {
 }
 
 pub fn insert(registry: &Registry, registration: &Registration) {
-    let names = registration.payload_columns.as_deref().map(|names| array::texts_datum(names, pg_sys::NAMEOID));
+    let names = |names: &Option<Vec<String>>| names.as_deref().map(|names| array::texts_datum(names, pg_sys::NAMEOID));
     let settings = registration.search_settings.as_deref().map(|list| array::texts_datum(list, pg_sys::TEXTOID));
     table_write::insert(
         &registry.table,
@@ -34,12 +34,14 @@ pub fn insert(registry: &Registry, registration: &Registration) {
             Some(varlena::name_datum(&registration.vector_column)),
             Some(varlena::name_datum(&registration.id_column)),
             Some(varlena::text_datum(&registration.metric)),
-            names,
+            names(&registration.payload_columns),
             registration.namespace_column.as_deref().map(varlena::name_datum),
             Some(varlena::text_datum(&registration.freshness)),
             registration.ttl.map(interval_datum),
             registration.fetch_k.map(Datum::from),
             settings,
+            names(&registration.filter_columns),
+            registration.metadata_column.as_deref().map(varlena::name_datum),
         ],
     );
 }

@@ -5,7 +5,7 @@ use pgrx::{PgBox, pg_sys};
 
 /// Raises PostgreSQL's own error unless the current role may use the table's schema and read these columns (from 1),
 /// as a plain query over them would need. The executor's hook (sepgsql, pgaudit) is asked as for that query.
-pub fn check_select(table: &Table, columns: &[i16]) {
+pub fn check_select(table: &Table, columns: impl Iterator<Item = i16>) {
     // SAFETY: the relation is open; the range table entry and the list live until the check has returned.
     unsafe {
         let relation = table.relation();
@@ -24,7 +24,7 @@ pub fn check_select(table: &Table, columns: &[i16]) {
         entry.inFromCl = true;
         entry.requiredPerms = pg_sys::ACL_SELECT;
         for column in columns {
-            let member = i32::from(*column) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+            let member = i32::from(column) - pg_sys::FirstLowInvalidHeapAttributeNumber;
             entry.selectedCols = pg_sys::bms_add_member(entry.selectedCols, member);
         }
         let list = pg_sys::lappend(std::ptr::null_mut(), entry.into_pg().cast());

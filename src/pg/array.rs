@@ -1,4 +1,4 @@
-//! Owns reading SQL arrays.
+//! Owns reading and making SQL arrays.
 
 use super::varlena;
 use crate::error::Error;
@@ -158,6 +158,11 @@ pub fn texts_datum(texts: &[String], kind: pg_sys::Oid) -> pg_sys::Datum {
         .iter()
         .map(|text| if kind == pg_sys::NAMEOID { varlena::name_datum(text) } else { varlena::text_datum(text) })
         .collect();
+    datum(&mut values, kind)
+}
+
+/// A new array of these values, which are of type `kind`, in the current memory context.
+pub fn datum(values: &mut [pg_sys::Datum], kind: pg_sys::Oid) -> pg_sys::Datum {
     // SAFETY: the values are as many as said, of the element type whose storage is looked up.
     unsafe {
         let (mut length, mut by_value, mut align) = (0i16, false, 0);

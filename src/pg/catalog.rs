@@ -250,6 +250,18 @@ pub fn type_text(oid: pg_sys::Oid) -> String {
     unsafe { c_string(pg_sys::format_type_extended(oid, -1, pg_sys::FORMAT_TYPE_ALLOW_INVALID as u16)) }
 }
 
+/// A type as SQL text that stands for it without a length.
+pub fn type_text_in_sql(oid: pg_sys::Oid) -> String {
+    // SAFETY: a terminated string comes back, for an unknown type as well.
+    unsafe {
+        c_string(pg_sys::format_type_extended(
+            oid,
+            -1,
+            (pg_sys::FORMAT_TYPE_ALLOW_INVALID | pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN) as u16,
+        ))
+    }
+}
+
 /// The element type of an array type; `None` for any other.
 pub fn element_type(oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
     // SAFETY: a catalog look-up.
@@ -291,6 +303,12 @@ pub fn shows_names(kind: pg_sys::Oid) -> bool {
             Table::try_open(table).is_some_and(|open| columns(&open).iter().any(|column| shows_names(column.kind)))
         }
     }
+}
+
+/// Whether its values are rows, of which IS NULL says what their fields are.
+pub fn is_row(kind: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    unsafe { pg_sys::type_is_rowtype(base_type(kind)) }
 }
 
 pub fn is_enum(kind: pg_sys::Oid) -> bool {
@@ -341,9 +359,11 @@ pub fn value_of_text(kind: pg_sys::Oid, modifier: i32, text: &CStr) -> pg_sys::D
 /// The same; to the type's own error, which knows nothing of where the text comes from, `hint` is added.
 pub fn value_of_text_or(kind: pg_sys::Oid, modifier: i32, text: &CStr, hint: impl Fn() -> String) -> pg_sys::Datum {
     let mut add_hint = AssertUnwindSafe(|error| match error {
-        CaughtError::PostgresError(report) if report.hint().is_none() => {
+        CaughtError::PostgresError(report) => {
             let (code, message) = (report.sql_error_code(), report.message().to_owned());
-            let mut told = ErrorReport::new(code, message, "vcache").set_hint(hint());
+            let hints = [Some(hint()), report.hint().map(str::to_owned)];
+            let hints: Vec<String> = hints.into_iter().flatten().collect();
+            let mut told = ErrorReport::new(code, message, "vcache").set_hint(hints.join(" "));
             if let Some(detail) = report.detail() {
                 told = told.set_detail(detail.to_owned());
             }

@@ -56,6 +56,12 @@ impl Call {
         self.fcinfo
     }
 
+    /// How many arguments the function was declared with.
+    pub fn count(&self) -> usize {
+        // SAFETY: valid during the call.
+        usize::from(unsafe { (*self.fcinfo).nargs }.unsigned_abs())
+    }
+
     /// The argument's datum; `None` for NULL.
     pub fn datum(&self, n: usize) -> Option<pg_sys::Datum> {
         // SAFETY: PostgreSQL passes as many arguments as the function was declared with, and `n` is below that.

@@ -57,7 +57,8 @@ impl Drop for Temporarily {
     }
 }
 
-fn current(name: &CStr) -> Option<CString> {
+/// The value of a setting; `None` for one that is not there.
+pub fn current(name: &CStr) -> Option<CString> {
     // SAFETY: the value, in a static buffer or the setting itself, is copied at once.
     unsafe {
         let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);

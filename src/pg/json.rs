@@ -48,6 +48,46 @@ pub fn jsonbs<'a, E: From<NotJson>>(
     .execute()
 }
 
+/// Whether the text of a `jsonb` is longer than so many bytes, by the strings and numbers in it alone. It makes no more of the text than it must.
+pub fn is_longer_than(datum: pg_sys::Datum, most: usize) -> bool {
+    let mut length = 0usize;
+    // SAFETY: the datum is a jsonb. The iterator owns itself and is gone when it says that it is done, or with the memory context; each
+    // value is of the kind that its tag says.
+    unsafe {
+        let json = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::Jsonb>();
+        let mut iterator = pg_sys::JsonbIteratorInit(&mut (*json).root);
+        let mut value = pg_sys::JsonbValue::default();
+        loop {
+            let token = pg_sys::JsonbIteratorNext(&mut iterator, &mut value, false);
+            match token {
+                pg_sys::JsonbIteratorToken::WJB_DONE => return length > most,
+                pg_sys::JsonbIteratorToken::WJB_KEY
+                | pg_sys::JsonbIteratorToken::WJB_VALUE
+                | pg_sys::JsonbIteratorToken::WJB_ELEM => {
+                    length += match value.type_ {
+                        pg_sys::jbvType::jbvString => value.val.string.len.unsigned_abs() as usize,
+                        pg_sys::jbvType::jbvNumeric => {
+                            let number = pg_sys::Datum::from(value.val.numeric);
+                            let text = pgrx::direct_function_call_as_datum(pg_sys::numeric_out, &[Some(number)]);
+                            text.map_or(0, |text| {
+                                let text: *mut std::ffi::c_char = text.cast_mut_ptr();
+                                let digits = std::ffi::CStr::from_ptr(text).count_bytes();
+                                pg_sys::pfree(text.cast());
+                                digits
+                            })
+                        }
+                        _ => 1,
+                    };
+                    if length > most {
+                        return true;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
 /// The bytes of a `jsonb` in memory, without its head.
 pub fn image<'a>(datum: pg_sys::Datum) -> &'a [u8] {
     varlena::bytes(datum)

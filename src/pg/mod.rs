@@ -21,6 +21,8 @@ pub mod invalidation;
 pub mod json;
 pub mod lock;
 pub mod nonce;
+pub mod order;
+pub mod planner;
 pub mod random;
 pub mod relation;
 pub mod result;

@@ -4,7 +4,7 @@
 //! and then under a later snapshot than the caller's.
 
 use super::catalog;
-use super::varlena::{c_string, strict_c_string, text};
+use super::varlena::{strict_c_string, text};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -20,6 +20,15 @@ impl Drop for Plan {
     }
 }
 
+/// When a prepared statement is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Planning {
+    /// As PostgreSQL chooses: for the values at first, then once for all.
+    Once,
+    /// For the values of every call.
+    ForValues,
+}
+
 /// An SPI connection; what it allocates goes when it is dropped.
 pub struct Connection(());
 
@@ -31,11 +40,16 @@ impl Connection {
     }
 
     /// Prepares a statement and keeps it. Raises the statement's own error when it is none.
-    pub fn prepare(&self, statement: &CStr, parameters: &[pg_sys::Oid]) -> Plan {
+    pub fn prepare(&self, statement: &CStr, parameters: &[pg_sys::Oid], planning: Planning) -> Plan {
         let mut types = parameters.to_vec();
+        let options = match planning {
+            Planning::Once => 0,
+            Planning::ForValues => pg_sys::CURSOR_OPT_CUSTOM_PLAN,
+        };
         // SAFETY: the text is terminated and the types are as many as said; the plan moves out of the connection's context.
         unsafe {
-            let plan = pg_sys::SPI_prepare(statement.as_ptr(), types.len() as i32, types.as_mut_ptr());
+            let count = types.len() as i32;
+            let plan = pg_sys::SPI_prepare_cursor(statement.as_ptr(), count, types.as_mut_ptr(), options as i32);
             if plan.is_null() {
                 crate::error::Error::Spi(pg_sys::SPI_result).raise();
             }
@@ -223,5 +237,5 @@ pub fn float(datum: pg_sys::Datum, kind: pg_sys::Oid) -> f64 {
 pub fn jsonb_text(datum: pg_sys::Datum) -> String {
     let function = catalog::output_function(pg_sys::JSONBOID);
     // SAFETY: jsonb's output function returns a terminated string.
-    unsafe { c_string(pg_sys::OidOutputFunctionCall(function, datum)) }
+    unsafe { strict_c_string(pg_sys::OidOutputFunctionCall(function, datum)) }
 }

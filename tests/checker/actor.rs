@@ -241,7 +241,7 @@ impl<'scene> Actor<'scene> {
                     self.changing += 1;
                     continue;
                 }
-                let explanation = self.scene.explanation(namespace.name, query, *top_k);
+                let explanation = self.scene.explanation(namespace, query, *top_k);
                 let again = self.scene.comparison(namespace, &[query], *top_k, false);
                 told.push_str(&format!("\n  defined then: {}", value(4)));
                 for (what, sql) in [("explained now", explanation), ("compared again", again)] {

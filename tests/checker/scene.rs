@@ -22,8 +22,17 @@ pub struct Namespace {
     pub metric: Metric,
     /// Which of its rows.
     condition: &'static str,
+    /// The filter that says so, where the name does not; empty for none.
+    filter: &'static str,
     /// The payload, as an expression over `r`.
     payload: &'static str,
+}
+
+impl Namespace {
+    /// The rest of a call's arguments.
+    fn filter(&self) -> String {
+        if self.filter.is_empty() { String::new() } else { format!(", filter => '{}'", self.filter) }
+    }
 }
 
 const TITLE: &str = "jsonb_build_object('title', r.title)";
@@ -37,11 +46,16 @@ const fn over(
     condition: &'static str,
     payload: &'static str,
 ) -> Namespace {
-    Namespace { name, table, metric, condition, payload }
+    Namespace { name, table, metric, condition, filter: "", payload }
+}
+
+/// One that is always searched with a filter.
+const fn filtered(filter: &'static str, namespace: Namespace) -> Namespace {
+    Namespace { filter, ..namespace }
 }
 
 /// Every name that is searched.
-pub const NAMESPACES: [Namespace; 17] = [
+pub const NAMESPACES: [Namespace; 22] = [
     over("flat", "flat", Metric::L2, "true", TITLE),
     over("flat_bare", "flat", Metric::Cosine, "true", NOTHING),
     over("shop", "shop", Metric::InnerProduct, "true", NOTHING),
@@ -59,10 +73,21 @@ pub const NAMESPACES: [Namespace; 17] = [
     over("tree_a", "tree_a", Metric::L2, "true", NOTHING),
     over("other", "other", Metric::L2, "true", TITLE),
     over("owned", "owned", Metric::L2, "true", "jsonb_build_object('title', r.title, 'owner', r.owner)"),
+    filtered(r#"{"n": {"$lt": 50}}"#, over("flat_n", "flat", Metric::L2, "r.n < 50", TITLE)),
+    filtered(r#"{"n": {"$gte": 50}}"#, over("flat_meta", "flat", Metric::L2, "r.n >= 50", NOTHING)),
+    filtered(
+        r#"{"$or": [{"n": {"$gt": 30, "$lte": 60}}, {"tenant": {"$in": ["red", "blue"]}}]}"#,
+        over("parts_n", "parts", Metric::L2, "r.n > 30 AND r.n <= 60 OR r.tenant IN ('red', 'blue')", NOTHING),
+    ),
+    filtered(
+        r#"{"n": {"$ne": 7}}"#,
+        over("rooms_n/red", "rooms", Metric::L2, "r.tenant = 'red' AND r.n IS DISTINCT FROM 7", NOTHING),
+    ),
+    filtered(r#"{"title": {"$lt": "t5"}}"#, over("tree_t", "tree", Metric::L2, "r.title < 't5'", NOTHING)),
 ];
 
 /// The namespaces as they are registered: name, source, payload columns, column of the tenant.
-const REGISTERED: [(&str, &str, &str, &str); 14] = [
+const REGISTERED: [(&str, &str, &str, &str); 19] = [
     ("flat", "flat", "{title}", ""),
     ("flat_bare", "flat", "", ""),
     ("shop", "shop", "", ""),
@@ -77,6 +102,20 @@ const REGISTERED: [(&str, &str, &str, &str); 14] = [
     ("tree_a", "tree_a", "", ""),
     ("other", "other", "{title}", ""),
     ("owned", "owned", "{title,owner}", ""),
+    ("flat_n", "flat", "{title}", ""),
+    ("flat_meta", "flat", "", ""),
+    ("parts_n", "parts", "", ""),
+    ("rooms_n/*", "rooms", "", "tenant"),
+    ("tree_t", "tree", "", ""),
+];
+
+/// What some of them declare for filters: the option, and its value.
+const FILTERABLE: [(&str, &str, &str); 5] = [
+    ("flat_n", "filter_columns", "{n}"),
+    ("flat_meta", "metadata_column", "meta"),
+    ("parts_n", "filter_columns", "{n,tenant}"),
+    ("rooms_n/*", "filter_columns", "{n}"),
+    ("tree_t", "filter_columns", "{title}"),
 ];
 
 /// What is written to: a table, or a view of one.
@@ -154,7 +193,8 @@ impl Scene {
     pub fn create(&self, session: &mut Session, generator: &mut Generator) {
         let columns = format!("id int, n int, tenant text, title text, embedding {VECTOR}({DIMENSIONS})");
         session.run(&format!(
-            "CREATE TABLE flat ({columns}, PRIMARY KEY (id));
+            "CREATE TABLE flat ({columns},
+                 meta jsonb GENERATED ALWAYS AS (('{{\"n\": ' || n::text || '}}')::jsonb) STORED, PRIMARY KEY (id));
              CREATE VIEW flat_view AS SELECT * FROM flat;
              CREATE TABLE shop ({columns}, PRIMARY KEY (id));
              CREATE TABLE rooms ({columns}, PRIMARY KEY (id, tenant)) PARTITION BY LIST (tenant);
@@ -189,6 +229,9 @@ impl Scene {
                 if !value.is_empty() {
                     options.push_str(&format!(", {option} => '{value}'"));
                 }
+            }
+            for (_, option, value) in FILTERABLE.iter().filter(|(of, ..)| *of == name) {
+                options.push_str(&format!(", {option} => '{value}'"));
             }
             session.run(&format!(
                 "SELECT vcache_create_namespace('{name}', '{source}', 'embedding', id_column => 'id', {options})"
@@ -340,8 +383,10 @@ impl Scene {
     }
 
     /// What vcache says of a search.
-    pub fn explanation(&self, namespace: &str, query: usize, top_k: usize) -> String {
-        format!("SELECT e::text FROM vcache_explain('{namespace}', '{}', {top_k}) e", self.queries[query])
+    pub fn explanation(&self, namespace: &Namespace, query: usize, top_k: usize) -> String {
+        let Namespace { name, .. } = namespace;
+        let filter = namespace.filter();
+        format!("SELECT e::text FROM vcache_explain('{name}', '{}', {top_k}{filter}) e", self.queries[query])
     }
 
     fn values(&self, queries: &[usize]) -> String {
@@ -375,7 +420,7 @@ const ANSWER: &str = "coalesce(array_agg(a.distance), '{}') AS d, \
                       coalesce(array_agg(concat_ws(' ', a.distance, a.id, a.payload)), '{}') AS t";
 
 fn searched(namespace: &Namespace, top_k: &str) -> String {
-    format!("SELECT {ANSWER} FROM vcache_search('{}', q.v, {top_k}) a", namespace.name)
+    format!("SELECT {ANSWER} FROM vcache_search('{}', q.v, {top_k}{}) a", namespace.name, namespace.filter())
 }
 
 /// All rows that tie with the last one are there: each of them is as good an answer as the other.
@@ -384,7 +429,7 @@ fn plain(namespace: &Namespace, top_k: &str) -> String {
     let distance = format!("r.embedding {} q.v::{VECTOR}", metric.operator());
     format!(
         "SELECT {ANSWER} FROM (SELECT r.id::text, ({distance})::float8 AS distance, {payload} AS payload FROM {table} r \
-         WHERE {condition} AND r.embedding IS NOT NULL ORDER BY {distance} FETCH FIRST ({top_k}) ROWS WITH TIES) a"
+         WHERE ({condition}) AND r.embedding IS NOT NULL ORDER BY {distance} FETCH FIRST ({top_k}) ROWS WITH TIES) a"
     )
 }
 

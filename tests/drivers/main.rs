@@ -22,7 +22,7 @@ fn documents(dimensions: usize) -> (Database<'static>, Source) {
     let mut session = database.session();
     let source = Source::docs(&mut session, 60, dimensions);
     session.run("ALTER TABLE docs ALTER id TYPE bigint; UPDATE docs SET title = NULL WHERE n = 3");
-    source.register(&mut session, "documents", "payload_columns => '{title}'");
+    source.register(&mut session, "documents", "payload_columns => '{title}', filter_columns => '{n}'");
     source.register(&mut session, "bare", "");
     (database, source)
 }

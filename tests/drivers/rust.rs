@@ -55,7 +55,7 @@ fn tokio_postgres() {
             (Type::FLOAT4_ARRAY, &vector.as_slice()),
         ];
         for (kind, form) in forms {
-            let search = "SELECT id FROM vcache_search($1, $2, $3, $4::text::interval)";
+            let search = "SELECT id FROM vcache_search($1, $2, $3, ttl => $4::text::interval)";
             let statement = client.prepare_typed(search, &[Type::TEXT, kind.clone()]).await.expect("a statement");
             let rows = client.query(&statement, &[&"documents", form, &3i32, &"1 hour"]).await.expect("a search");
             assert_eq!(ids(&rows), expected, "{kind}");
@@ -63,6 +63,12 @@ fn tokio_postgres() {
 
         let rows = client.query("SELECT payload FROM vcache_search('bare', $1, 1)", &[&text]).await.expect("a search");
         assert!(rows[0].get::<_, Option<Json<Value>>>(0).is_none());
+
+        let filter = serde_json::json!({ "n": 3 });
+        let search = "SELECT id FROM vcache_search($1, $2::real[], filter => $3)";
+        let rows = client.query(search, &[&"documents", &vector, &filter]).await.expect("a search");
+        let found = ids(&rows);
+        assert!(!found.is_empty() && found.iter().all(|id| id.parse::<i32>().expect("an id") % 7 == 3), "{found:?}");
 
         // Without a type the parameter is text, and the driver refuses an array for it.
         let untyped = client.query("SELECT id FROM vcache_search('documents', $1, 1)", &[&vector]).await;
@@ -74,7 +80,7 @@ fn tokio_postgres() {
         assert_eq!(error.message(), "expected 8 dimensions, not 7");
         assert!(error.hint().is_some());
     });
-    assert_eq!(database.stats("documents").outcomes(), (11, 1, 0));
+    assert_eq!(database.stats("documents").outcomes(), (11, 2, 0));
 }
 
 #[test]

@@ -91,6 +91,16 @@ async def test_how_long():
     await connection.close()
 
 
+async def test_filters():
+    connection = await asyncpg.connect()
+    rows = await connection.fetch(
+        "SELECT id FROM vcache_search($1, $2::real[], filter => $3)",
+        "documents", random_vector(7), json.dumps({"n": 3}),
+    )
+    assert rows and all(int(row["id"]) % 7 == 3 for row in rows), rows
+    await connection.close()
+
+
 async def test_pools_and_cursors():
     vector = random_vector(5)
     expected = witness.plain(vector, 6)

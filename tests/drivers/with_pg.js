@@ -104,6 +104,14 @@ const tests = {
         assert.equal(rows[0].payload, null);
     },
 
+    async 'filters'() {
+        const { rows } = await pool.query(
+            'SELECT id FROM vcache_search($1, $2, filter => $3)',
+            ['documents', JSON.stringify(randomVector(7)), { n: 3 }],
+        );
+        assert.ok(rows.length > 0 && rows.every((row) => row.id % 7 === 3), rows);
+    },
+
     async 'errors'() {
         await assert.rejects(pool.query(SEARCH, ['nothing', randomVector(1), 3]), (error) => {
             assert.equal(error.code, '42704');

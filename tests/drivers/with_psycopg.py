@@ -8,6 +8,7 @@ from decimal import Decimal
 import numpy
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from witness import Witness, fails, random_vector, run
 
@@ -128,6 +129,19 @@ def test_how_long():
             connection.execute(search, ("documents", vector, None))
         with witness.counts(bypasses=1):
             connection.execute(search, ("documents", vector, timedelta(0)))
+
+
+def test_filters():
+    vector = random_vector(7)
+    with psycopg.connect() as connection:
+        rows = connection.execute(
+            "SELECT id FROM vcache_search(%s, %s, filter => %s)",
+            ("documents", vector, Jsonb({"n": {"$in": [3, 4]}})),
+        ).fetchall()
+        assert rows and all(int(row[0]) % 7 in (3, 4) for row in rows), rows
+        with witness.counts(hits=1):
+            search = "SELECT id FROM vcache_search(%s, %s, filter => %s)"
+            connection.execute(search, ("documents", vector, json.dumps({"n": {"$gte": 3, "$lt": 5}})))
 
 
 def test_payloads_and_names():

@@ -88,7 +88,7 @@ def test_how_long():
     vector = random_vector(4)
     with Session(engine) as session:
         for ttl, counts in [(timedelta(hours=1), {"misses": 1}), (timedelta(hours=1), {"hits": 1}), (timedelta(0), {"bypasses": 1})]:
-            found = func.vcache_search("documents", literal(vector, ARRAY(REAL)), 3, ttl).table_valued("id", "distance")
+            found = func.vcache_search("documents", literal(vector, ARRAY(REAL)), 3, None, ttl).table_valued("id", "distance")
             with witness.counts(**counts):
                 assert len(session.execute(select(found.c.id)).all()) == 3
 

@@ -31,8 +31,9 @@ impl Watched {
                 sentinel.command(&["SENTINEL", "SET", NAME, "auth-pass", password]);
                 sentinel.command(&["SENTINEL", "CONFIG", "SET", "sentinel-pass", password]);
             }
-            // A dead master is noticed soon.
-            sentinel.command(&["SENTINEL", "SET", NAME, "down-after-milliseconds", "1000", "failover-timeout", "5000"]);
+            // A dead master is noticed soon. A server that got no processor for a second is not dead: the sentinels make no replica of a former
+            // master until it has been well for some seconds.
+            sentinel.command(&["SENTINEL", "SET", NAME, "down-after-milliseconds", "3000", "failover-timeout", "5000"]);
         }
         let watched = Self { servers, sentinels, password };
         watched.wait();

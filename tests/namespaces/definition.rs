@@ -172,11 +172,11 @@ fn the_view_says_what_is_registered() {
     session.run(&format!("CREATE INDEX books_v ON library.books USING hnsw (v {VECTOR}_cosine_ops)"));
     let ef_search = Engine::under_test().ef_search();
     session.run(&format!(
-        "SELECT vcache_create_namespace('books/*', 'library.books', 'v', payload_columns => '{{title,shelf}}', namespace_column => 'shelf',
+        "SELECT vcache_create_namespace('books/*', 'library.books', 'v', payload_columns => '{{title,shelf}}', filter_columns => '{{shelf}}', namespace_column => 'shelf',
              freshness => 'ttl', ttl => '90 seconds', fetch_k => 30, search_settings => '{{\"{ef_search}\": 200}}')"
     ));
     session.run("SELECT vcache_create_namespace('bare', 'library.books', 'v', 'isbn', 'cosine')");
-    let columns = "namespace, source, vector_column, id_column, metric, payload_columns, namespace_column, index, freshness, ttl, fetch_k, search_settings";
+    let columns = "namespace, source, vector_column, id_column, metric, payload_columns, filter_columns, metadata_column, namespace_column, index, freshness, ttl, fetch_k, search_settings";
     let names = session.column("SELECT attname FROM pg_attribute WHERE attrelid = 'vcache_namespaces'::regclass AND attnum > 0 ORDER BY attnum");
     assert_eq!(names.join(", "), columns);
     // A setting's value is text to PostgreSQL, so a number may come back as a string.
@@ -184,10 +184,10 @@ fn the_view_says_what_is_registered() {
     let rows = session.rows(&format!("SELECT {columns} FROM vcache_namespaces ORDER BY namespace"));
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(rows[0][..6], [some("bare"), some("library.books"), some("v"), some("isbn"), some("cosine"), None]);
-    assert_eq!(rows[0][6], None);
-    assert_eq!(rows[0][8..], [some("exact"), None, None, None]);
+    assert_eq!(rows[0][6..9], [None, None, None]);
+    assert_eq!(rows[0][10..], [some("exact"), None, None, None]);
     assert_eq!(
-        rows[1][..7],
+        rows[1][..9],
         [
             some("books/*"),
             some("library.books"),
@@ -195,11 +195,13 @@ fn the_view_says_what_is_registered() {
             some("isbn"),
             some("cosine"),
             some("{title,shelf}"),
+            some("{shelf}"),
+            None,
             some("shelf")
         ]
     );
-    assert_eq!(rows[1][8..], [some("ttl"), some("00:01:30"), some("30"), some("200")]);
-    assert!(rows.iter().all(|row| row[7].as_ref().is_some_and(|index| index.ends_with("books_v"))), "{rows:?}");
+    assert_eq!(rows[1][10..], [some("ttl"), some("00:01:30"), some("30"), some("200")]);
+    assert!(rows.iter().all(|row| row[9].as_ref().is_some_and(|index| index.ends_with("books_v"))), "{rows:?}");
     // Everyone may read it.
     let reader = database.role("reader", "");
     assert_eq!(database.session_as(&reader).number("SELECT count(*) FROM vcache_namespaces"), 2);

@@ -21,7 +21,7 @@ fn a_session_does_not_grow_with_its_calls() {
     let vectors: Vec<String> = (0..100).map(|seed| source.query(seed)).collect();
     let statement = session
         .client()
-        .prepare("SELECT id, distance, payload::text FROM vcache_search('docs', $1, 5, $2::text::interval)")
+        .prepare("SELECT id, distance, payload::text FROM vcache_search('docs', $1, 5, ttl => $2::text::interval)")
         .expect("a statement");
     let mut search = |times: usize| {
         for number in 0..times {

@@ -11,6 +11,8 @@
 mod arena;
 #[path = "../fuzz/checks/codec.rs"]
 mod codec;
+#[path = "../fuzz/checks/filter.rs"]
+mod filter;
 #[path = "../fuzz/checks/reply.rs"]
 mod reply;
 
@@ -51,6 +53,12 @@ fn the_arena_holds() {
 fn the_codec_holds() {
     let (files, entries) = replay("codec", 300, codec::check);
     assert!(files >= 8 && entries >= 4, "{entries} entries in {files} files");
+}
+
+#[test]
+fn filters_hold() {
+    let (files, filters) = replay("filter", 300, filter::check);
+    assert!(files >= 8 && filters >= 5, "{filters} filters in {files} files");
 }
 
 #[test]
