@@ -17,6 +17,9 @@ pub enum Sight {
 ///
 /// `more` are columns (from 1) that this call reads besides.
 pub fn check(definition: &Definition, more: impl Iterator<Item = i16>, source: &Table) -> Sight {
+    // In the plain query's order: its names are looked up, its policies added, and only then its columns asked for.
+    access::check_usage(source);
+    let has_policies = access::row_security_in_force(definition.source);
     access::check_select(source, definition.read_columns.iter().copied().chain(more));
-    if access::row_security_in_force(definition.source) { Sight::OwnRows } else { Sight::AllRows }
+    if has_policies { Sight::OwnRows } else { Sight::AllRows }
 }
