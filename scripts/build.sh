@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds vcache and stages it in target/stage/vcache-pg15: lib/ and extension/.
 #   scripts/build.sh [pg_test|fault-NAME]      pg_test: with its #[pg_test]s, in target/stage/vcache-pg15-test
-#                                              fault-NAME: with that fault, for tests/checker to find, in …/vcache-pg15-fault-NAME
+#                                              fault-NAME: with that fault, for the tests to find, in …/vcache-pg15-fault-NAME
 source "$(dirname "$0")/lib.sh"
 
 [[ ${1:-pg_test} == pg_test || $1 == fault-* ]] || die "usage: scripts/build.sh [pg_test|fault-NAME]"

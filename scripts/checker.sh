@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The long run of tests/checker: for an hour with each engine, and, so that it is known to find something, against vcache with each of its planted
-# faults in turn. At last tests/shared: sessions that are ended, and the memory of one that calls.
+# faults in turn; those of privileges are for tests/matrix to find. At last tests/shared: sessions that are ended, and the memory of one that calls.
 #   SECONDS_EACH=n   how long with each engine (3600)
 #   FAULTS='…'       which faults (all)
 #   ENDS=n           how many cancels and terminations in each test of them (100000)
@@ -8,7 +8,7 @@
 source "$(dirname "$0")/lib.sh"
 
 seconds=${SECONDS_EACH:-3600}
-faults=${FAULTS-no-clock no-shape no-mark counter}
+faults=${FAULTS-no-clock no-shape no-mark counter no-privileges no-scope}
 scripts/deps.sh
 scripts/ruvector.sh
 scripts/pgvector.sh
@@ -23,14 +23,15 @@ chmod 755 "$dir"
 check() {
     scripts/prefix.sh "$dir/pg" "${feature:-}"
     # All at the same time: each goes on for as long as it is told.
-    VCACHE_PG_PREFIX=$dir/pg cargo test -p vcache-tests --test checker -- --test-threads=8 "$@" 9>&-
+    VCACHE_PG_PREFIX=$dir/pg cargo test -p vcache-tests --test "${program:-checker}" -- --test-threads=8 "$@" 9>&-
     rm -rf "$dir/pg"
 }
 
 for fault in $faults; do
     scripts/build.sh "fault-$fault"
-    say "the checker against vcache with the fault $fault"
-    feature=fault-$fault VCACHE_FAULT=$fault check --ignored
+    case $fault in no-privileges | no-scope) program=matrix ;; *) program=checker ;; esac
+    say "the $program against vcache with the fault $fault"
+    feature=fault-$fault VCACHE_FAULT=$fault program=$program check --ignored
 done
 for engine in ruvector pgvector; do
     ((seconds)) || break

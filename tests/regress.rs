@@ -10,8 +10,8 @@ use std::process::Command;
 use harness::{Directory, Stand};
 
 /// In the order they run, each dropping what it made; all in one database, unless they make one of their own.
-const TESTS: [&str; 9] =
-    ["tour", "catalog", "namespaces", "tenants", "filters", "vectors", "inputs", "privileges", "pgvector"];
+const TESTS: [&str; 10] =
+    ["tour", "catalog", "namespaces", "tenants", "filters", "vectors", "inputs", "security", "privileges", "pgvector"];
 
 #[test]
 fn pg_regress_finds_what_is_expected() {

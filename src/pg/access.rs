@@ -3,18 +3,26 @@
 use super::scan::Table;
 use pgrx::{PgBox, pg_sys};
 
-/// Raises PostgreSQL's own error unless the current role may use the table's schema and read these columns (from 1),
-/// as a plain query over them would need. The executor's hook (sepgsql, pgaudit) is asked as for that query.
+/// Raises PostgreSQL's own error unless the current role may use the table's schema.
+pub fn check_usage(table: &Table) {
+    // SAFETY: the relation is open.
+    unsafe {
+        let schema = (*(*table.relation()).rd_rel).relnamespace;
+        let allowed = pg_sys::pg_namespace_aclcheck(schema, pg_sys::GetUserId(), pg_sys::ACL_USAGE);
+        if allowed != pg_sys::AclResult::ACLCHECK_OK {
+            let name = pg_sys::get_namespace_name(schema);
+            pg_sys::aclcheck_error(allowed, pg_sys::ObjectType::OBJECT_SCHEMA, name);
+        }
+    }
+}
+
+/// Raises PostgreSQL's own error unless the current role may read these columns (from 1) of the table, as a plain query
+/// over them would need. The executor's hook (sepgsql, pgaudit) is asked as for that query.
 pub fn check_select(table: &Table, columns: impl Iterator<Item = i16>) {
     // SAFETY: the relation is open; the range table entry and the list live until the check has returned.
     unsafe {
         let relation = table.relation();
         let (form, oid) = ((*relation).rd_rel, (*relation).rd_id);
-        let allowed = pg_sys::pg_namespace_aclcheck((*form).relnamespace, pg_sys::GetUserId(), pg_sys::ACL_USAGE);
-        if allowed != pg_sys::AclResult::ACLCHECK_OK {
-            let schema = pg_sys::get_namespace_name((*form).relnamespace);
-            pg_sys::aclcheck_error(allowed, pg_sys::ObjectType::OBJECT_SCHEMA, schema);
-        }
         let mut entry = PgBox::<pg_sys::RangeTblEntry>::alloc_node(pg_sys::NodeTag::T_RangeTblEntry);
         entry.rtekind = pg_sys::RTEKind::RTE_RELATION;
         entry.relid = oid;
