@@ -74,7 +74,7 @@ pub const NAMESPACES: [Namespace; 22] = [
     over("other", "other", Metric::L2, "true", TITLE),
     over("owned", "owned", Metric::L2, "true", "jsonb_build_object('title', r.title, 'owner', r.owner)"),
     filtered(r#"{"n": {"$lt": 50}}"#, over("flat_n", "flat", Metric::L2, "r.n < 50", TITLE)),
-    filtered(r#"{"n": {"$gte": 50}}"#, over("flat_meta", "flat", Metric::L2, "r.n >= 50", NOTHING)),
+    filtered(r#"{"m": {"$gte": 50}}"#, over("flat_meta", "flat", Metric::L2, "r.n >= 50", NOTHING)),
     filtered(
         r#"{"$or": [{"n": {"$gt": 30, "$lte": 60}}, {"tenant": {"$in": ["red", "blue"]}}]}"#,
         over("parts_n", "parts", Metric::L2, "r.n > 30 AND r.n <= 60 OR r.tenant IN ('red', 'blue')", NOTHING),
@@ -194,7 +194,7 @@ impl Scene {
         let columns = format!("id int, n int, tenant text, title text, embedding {VECTOR}({DIMENSIONS})");
         session.run(&format!(
             "CREATE TABLE flat ({columns},
-                 meta jsonb GENERATED ALWAYS AS (('{{\"n\": ' || n::text || '}}')::jsonb) STORED, PRIMARY KEY (id));
+                 meta jsonb GENERATED ALWAYS AS (('{{\"m\": ' || n::text || '}}')::jsonb) STORED, PRIMARY KEY (id));
              CREATE VIEW flat_view AS SELECT * FROM flat;
              CREATE TABLE shop ({columns}, PRIMARY KEY (id));
              CREATE TABLE rooms ({columns}, PRIMARY KEY (id, tenant)) PARTITION BY LIST (tenant);
