@@ -267,9 +267,10 @@ pub fn function_of_operator(operator: pg_sys::Oid) -> pg_sys::Oid {
     unsafe { pg_sys::get_opcode(operator) }
 }
 
-/// Whether PostgreSQL itself brings an object of this OID.
+/// Whether PostgreSQL itself brings an object of this OID. What is made in a server that runs for a single user has one below FirstNormalObjectId,
+/// and none that is pinned.
 pub fn is_built_in(oid: pg_sys::Oid) -> bool {
-    oid.to_u32() < pg_sys::FirstNormalObjectId
+    oid.to_u32() < pg_sys::FirstUnpinnedObjectId
 }
 
 /// A type's name and schema.
