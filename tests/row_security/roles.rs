@@ -53,6 +53,16 @@ fn a_role_shares_with_no_other() {
 }
 
 #[test]
+fn a_role_that_is_made_again_under_its_name_is_another() {
+    let database = stand().database();
+    let (scene, mut owner) = Scene::with_policy(&database, "{}", "reader = current_user");
+    let again = database.role("again", "");
+    scene.assert_fills(&mut database.session_as(&again));
+    owner.run(&format!("DROP ROLE {again}; CREATE ROLE {again} LOGIN"));
+    scene.assert_fills(&mut database.session_as(&again));
+}
+
+#[test]
 fn memberships_decide_which_policies_there_are() {
     let database = stand().database();
     let (scene, mut owner) = Scene::with_policy(&database, "{}", "reader = current_user");
