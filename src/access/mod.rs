@@ -46,8 +46,9 @@ pub struct Access {
 }
 
 impl Access {
-    /// Whether a plan may be used that was made before. PostgreSQL makes one anew when another role executes it, and not when the same role has
-    /// become another's member, or has lost what raised it above the policies.
+    /// Whether a plan may be used that was made before. PostgreSQL makes one anew when another role executes it. That it does so when the same role
+    /// has become another's member, or has lost what raised it above the policies, holds for newer minor versions (15.20, for one), and is
+    /// promised nowhere.
     pub fn may_keep_plans(&self) -> bool {
         !self.is_secured
     }

@@ -91,7 +91,6 @@ fn memberships_decide_which_policies_there_are() {
     assert_eq!(scene.search(&mut alice), Miss);
 }
 
-/// PostgreSQL plans anew for another role, and not for one that has become another's member.
 #[test]
 fn plans_of_before_a_membership_or_an_attribute_are_not_used() {
     let database = stand().database();
