@@ -220,16 +220,14 @@ fn a_table_behind_a_view_that_is_rewritten_meanwhile_is_not_stored_as_empty() {
     scene.assert_fills(&mut alice);
     owner.run("SELECT vcache_invalidate('docs')");
     owner.run("BEGIN; LOCK docs");
-    let pid = alice.pid();
     let searching = std::thread::spawn(move || {
         let found = alice.search("docs", "[1,2,3]", 30);
         (alice, found)
     });
     let mut other = database.session();
-    harness::until("it waits", || {
-        other.number(&format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND wait_event_type = 'Lock'"))
-            == 1
-    });
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    harness::until("it waits", || other.number(waiting) == 1);
     owner.run("ALTER TABLE docs ALTER made TYPE timestamp; COMMIT");
     let (mut alice, found) = searching.join().expect("no panic");
     assert_eq!(found.len(), 30);
@@ -288,4 +286,34 @@ fn a_materialized_view_is_as_a_table_that_nothing_tells_of() {
     assert_eq!(scene.compared(&mut alice), (Miss, 21));
     owner.run("REVOKE SELECT ON kept FROM PUBLIC");
     scene.assert_fails_as_plain(&mut alice, "42501");
+}
+
+#[test]
+fn what_a_role_becomes_while_the_engine_is_asked_is_not_stored_for_who_it_was() {
+    let database = stand().database();
+    let (scene, mut owner) = Scene::new(&database);
+    let group = database.role("group", "");
+    let statements = format!(
+        "CREATE POLICY own ON docs USING (reader = current_user); CREATE POLICY team ON docs TO {group} USING (tenant = 1);
+         CREATE VIEW seen WITH (security_invoker) AS SELECT id, title, n, embedding FROM docs"
+    );
+    let scene = scene.over(&mut owner, "seen", &statements, ", rls_settings => '{}'");
+    let mut alice = database.session_as(&scene.alice);
+    // From now on it is known what decides which rows there are.
+    scene.assert_fills(&mut alice);
+    owner.run("BEGIN; LOCK docs");
+    let searching = std::thread::spawn(move || {
+        let found = alice.search("docs", "[7,7,7]", 30).len();
+        (alice, found)
+    });
+    let mut other = database.session();
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    harness::until("it waits", || other.number(waiting) == 1);
+    other.run(&format!("GRANT {group} TO {}", scene.alice));
+    owner.run("COMMIT");
+    let (mut alice, found) = searching.join().expect("no panic");
+    assert!(found > 10, "{found}");
+    owner.run(&format!("REVOKE {group} FROM {}", scene.alice));
+    assert_eq!(alice.search("docs", "[7,7,7]", 30).len(), 10);
 }
