@@ -24,7 +24,7 @@ scripts/prefix.sh "$dir/pg-test" pg_test
 export VCACHE_PG_PREFIX=$dir/pg VCACHE_PG_TEST_PREFIX=$dir/pg-test VCACHE_DRIVERS=$target/drivers
 
 # The test programs in which the engine matters: they run once with each, the others with RuVector.
-with_each_engine=(access checker drivers filters namespaces observe preload search stats upgrade)
+with_each_engine=(access checker drivers filters namespaces observe preload row_security search stats upgrade)
 
 read -ra args <<<"${ARGS:-}"
 all=(-p vcache-core -p vcache-tests)

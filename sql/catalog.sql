@@ -22,6 +22,7 @@ CREATE TABLE @extschema@.vcache_namespace (
     search_settings  text[],
     filter_columns   name[],
     metadata_column  name,
+    rls_settings     text[],
     PRIMARY KEY (is_pattern, prefix)
 );
 

@@ -43,6 +43,7 @@ CREATE FUNCTION @extschema@.vcache_create_namespace(
     ttl interval DEFAULT NULL,
     fetch_k integer DEFAULT NULL,
     search_settings jsonb DEFAULT NULL,
+    rls_settings text[] DEFAULT NULL,
     if_not_exists boolean DEFAULT false
 ) RETURNS void
 LANGUAGE c VOLATILE

@@ -14,7 +14,8 @@ SELECT n.prefix || CASE WHEN n.is_pattern THEN '*' ELSE '' END AS namespace,
        n.freshness,
        n.ttl,
        n.fetch_k,
-       s.search_settings
+       s.search_settings,
+       n.rls_settings
 FROM @extschema@.vcache_namespace n
 -- An index serves when its first column is the vector's and its operator class orders by the metric's operator. One of a part of the rows
 -- serves some searches alone, and is not shown.

@@ -11,6 +11,7 @@ use crate::pg::access;
 use crate::pg::catalog::{self, Column, Operator, quoted};
 use crate::pg::guc::{self, Temporarily};
 use crate::pg::planner::WithoutBitmaps;
+use crate::pg::rewrite::{self, Rewritten};
 use crate::pg::scan::Table;
 use crate::pg::spi::{Connection, Plan, Planning, ResultSet, float, is_float};
 use crate::pg::varlena::Elements;
@@ -53,6 +54,8 @@ const PLANNER: [&str; 10] = [
 
 /// The metrics that have a name, with their operators.
 const METRICS: [(&str, &str); 4] = [("l2", "<->"), ("cosine", "<=>"), ("inner_product", "<#>"), ("l1", "<+>")];
+
+const LIMIT: &str = " LIMIT";
 
 /// How ids and payloads are rendered, whatever the session's settings are.
 const RENDERING: [(&CStr, &CStr); 9] = [
@@ -238,6 +241,8 @@ pub struct Statement {
     id_output: Oid,
     payload: usize,
     id_is_unique: bool,
+    /// Whether its rows have a table and a place in it.
+    has_places: bool,
     is_partitioned: bool,
     plans: RefCell<Vec<KeptPlan>>,
 }
@@ -256,6 +261,7 @@ impl Statement {
         let class = catalog::class(source.oid());
         // The key of a table says nothing of the rows of those that inherit from it; that of a partitioned table does.
         let key_covers_all = class.as_ref().is_some_and(|class| class.kind == b'p' || !class.has_children);
+        let has_places = class.as_ref().is_some_and(|class| !matches!(class.kind, b'v' | b'f'));
         let is_partitioned = class.as_ref().is_some_and(|class| class.kind == b'p');
         let table = class.map_or_else(String::new, |class| {
             format!("{}.{}", quoted(&catalog::schema_name(class.schema)), quoted(&class.name))
@@ -275,7 +281,7 @@ impl Statement {
             number: NUMBERS.replace(NUMBERS.get() + 1),
             columns,
             from: format!("FROM {table} s{condition}"),
-            order: format!("ORDER BY {distance} LIMIT"),
+            order: format!("ORDER BY {distance}{LIMIT}"),
             has_condition: tenant.is_some(),
             without_bitmaps: engine.without_bitmaps(),
             parameters,
@@ -283,6 +289,7 @@ impl Statement {
             id_output: catalog::output_function(id.kind),
             payload: payload.len(),
             id_is_unique: key_covers_all && catalog::primary_key_columns(source) == [id.number],
+            has_places,
             is_partitioned,
             plans: RefCell::default(),
         }
@@ -291,6 +298,15 @@ impl Statement {
     /// How many parameters it has without a filter's.
     pub fn parameters(&self) -> usize {
         self.parameters.len()
+    }
+
+    /// Its text, without an end to its rows, as PostgreSQL rewrites it for the current role.
+    pub fn rewritten(&self) -> Rewritten {
+        let Self { columns, from, order, .. } = self;
+        // A constant in it would be of interest to pg_stat_statements.
+        let order = order.trim_end_matches(LIMIT);
+        let text = CString::new(format!("SELECT {columns} {from} {order}")).unwrap_or_default();
+        rewrite::rewrite(&text, &self.parameters)
     }
 
     /// Whether its source is partitioned.
@@ -336,7 +352,7 @@ impl Statement {
 
     /// By what the current role can tell one row from another.
     fn identity(&self) -> Identity {
-        if access::may_read_all_columns(self.source) {
+        if self.has_places && access::may_read_all_columns(self.source) {
             Identity::Place
         } else if self.id_is_unique {
             Identity::Id

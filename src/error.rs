@@ -54,6 +54,10 @@ pub enum Error {
         column: String,
     },
     NotATable(String),
+    /// Nothing tells of changes of what it shows.
+    TtlOnly(String),
+    /// Of no use in rls_settings.
+    RlsSetting(String),
     TemporarySource(String),
     NotAVector {
         column: String,
@@ -287,7 +291,23 @@ impl Error {
             Self::NotATable(name) => hint(
                 Code::ERRCODE_WRONG_OBJECT_TYPE,
                 format!("\"{name}\" is not a table"),
-                "The source of a namespace is an ordinary or partitioned table.",
+                "The source of a namespace is a table, a view, a materialized view or a foreign table.",
+            ),
+            Self::TtlOnly(name) => (
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("\"{name}\" is not a table, so freshness 'exact' cannot be kept"),
+                Some(
+                    "No trigger tells of changes of what a view, a materialized view or a foreign table shows.".into(),
+                ),
+                Some(
+                    "Say freshness => 'ttl': an answer may be as old as its ttl, and vcache_invalidate() forgets all."
+                        .into(),
+                ),
+            ),
+            Self::RlsSetting(name) => hint(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("\"{name}\" cannot stand in rls_settings"),
+                "They are the names of the settings that policies read, such as app.tenant_id; none of an engine's.",
             ),
             Self::TemporarySource(name) => hint(
                 Code::ERRCODE_WRONG_OBJECT_TYPE,

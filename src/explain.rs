@@ -3,7 +3,7 @@
 
 use crate::engine::{self, LooksFurther};
 use crate::error::Error;
-use crate::outcome::{Bypass, Miss, Outcome};
+use crate::outcome::{Miss, Outcome};
 use crate::pg::function::{Call, Interval, interval_datum, sql_function};
 use crate::pg::result::{self, NULL, Value};
 use crate::pg::{json, time, varlena};
@@ -30,7 +30,7 @@ fn row(call: &Call) -> Result<[Value; 7], Error> {
     let place = match &query.place {
         Ok(place) => place,
         Err(bypass) => {
-            let reason = format!("{}{few}", Bypass::reason(*bypass));
+            let reason = format!("{}{few}", query.why_bypassed(*bypass));
             return Ok([text("bypass"), NULL, text(&reason), NULL, NULL, NULL, NULL]);
         }
     };

@@ -1,5 +1,6 @@
 //! Owns what a search's entry is named by: everything that decides its answer, but neither top_k nor time.
 
+use crate::access::Scope;
 use crate::engine;
 use crate::error::Error;
 use crate::namespace::Definition;
@@ -33,6 +34,14 @@ const SETTING_VALUE: u8 = 10;
 const VECTOR: Part = Part(11, "vector");
 const TENANT: Part = Part(12, "namespace_value");
 const FILTER: Part = Part(13, "filter");
+const ROLE_OID: Part = Part(14, "role_oid");
+const ROLE: Part = Part(15, "role");
+const SESSION_USER: Part = Part(16, "session_user");
+const POLICY: Part = Part(17, "policies");
+const RLS_SETTING: Part = Part(18, "rls_settings");
+/// In the place of a value: NULL is not ''.
+const SETTING_MISSING: u8 = 19;
+const STATEMENT: Part = Part(20, "statement");
 
 sql_function!(vcache_secret_is_drawn, pg_finfo_vcache_secret_is_drawn, is_drawn);
 
@@ -71,7 +80,8 @@ pub fn secret(schema: Oid) -> Result<Rc<Secret>, Error> {
 enum Value<'a> {
     Number(u64),
     Text(&'a str),
-    Setting(&'a str, &'a str),
+    /// By its name; `None` where there is none.
+    Setting(&'a str, Option<&'a str>),
     Vector(&'a [f32]),
     Bytes(&'a [u8]),
 }
@@ -87,11 +97,13 @@ pub struct Asked<'a> {
     /// The form of the filter.
     pub filter: Option<&'a [u8]>,
     pub vector: &'a [f32],
+    /// What decides which rows the role sees, unless it sees all.
+    pub scope: Option<&'a Scope>,
 }
 
 /// Hands out the parts of a search's key.
 fn parts(asked: Asked<'_>, mut take: impl FnMut(Part, Value<'_>)) {
-    let Asked { name, definition, tenant, filter, vector } = asked;
+    let Asked { name, definition, tenant, filter, vector, scope } = asked;
     let (engine, version) = &definition.engine.version;
     take(FORMAT_PART, Value::Number(FORMAT.into()));
     take(SYSTEM, Value::Number(catalog::system_identifier()));
@@ -102,7 +114,7 @@ fn parts(asked: Asked<'_>, mut take: impl FnMut(Part, Value<'_>)) {
     take(ENGINE_VERSION, Value::Text(version));
     take(SHAPE, Value::Text(&definition.shape));
     for (setting, value) in guc::changed(engine::changes_answers) {
-        take(SETTING, Value::Setting(&setting, &value));
+        take(SETTING, Value::Setting(&setting, Some(&value)));
     }
     // The name alone does not say which value it stands for: that takes DateStyle, TimeZone, search_path.
     if let Some(tenant) = tenant {
@@ -110,6 +122,14 @@ fn parts(asked: Asked<'_>, mut take: impl FnMut(Part, Value<'_>)) {
     }
     if let Some(filter) = filter {
         take(FILTER, Value::Bytes(filter));
+    }
+    if let Some(Scope { role, role_name, session_user, settings, policies, statement }) = scope {
+        take(ROLE_OID, Value::Number(role.to_u32().into()));
+        take(ROLE, Value::Text(role_name));
+        session_user.iter().for_each(|name| take(SESSION_USER, Value::Text(name)));
+        policies.iter().for_each(|(name, version)| take(POLICY, Value::Setting(name, Some(version))));
+        settings.iter().for_each(|(name, value)| take(RLS_SETTING, Value::Setting(name, value.as_deref())));
+        take(STATEMENT, Value::Bytes(&statement.to_le_bytes()));
     }
     take(VECTOR, Value::Vector(vector));
 }
@@ -123,7 +143,8 @@ pub fn of(asked: Asked<'_>, secret: &Secret) -> CacheKey {
                 Value::Number(value) => key.number(number, value),
                 Value::Text(text) => key.part(number, text.as_bytes()),
                 Value::Setting(setting, value) => {
-                    key.part(number, setting.as_bytes()).part(SETTING_VALUE, value.as_bytes())
+                    let (tag, value) = value.map_or((SETTING_MISSING, ""), |value| (SETTING_VALUE, value));
+                    key.part(number, setting.as_bytes()).part(tag, value.as_bytes())
                 }
                 Value::Vector(values) => key.floats(number, values),
                 Value::Bytes(bytes) => key.part(number, bytes),

@@ -13,7 +13,7 @@
 //! | `tenant.rs` | whose rows a transaction has changed |
 //! | `triggers.rs`, `sources.rs` | what a write does; the view of it |
 //! | `flight.rs` | one computation for each key |
-//! | `access.rs` | who may see what |
+//! | `access/` | who may see what |
 //! | `explain.rs`, `health.rs`, `entries.rs` | what a search would do and why; how the parts are; what tier 1 holds |
 //! | `flush.rs` | freeing the tiers' memory |
 //! | `outcome.rs`, `stats.rs` | how a search can end; counters |

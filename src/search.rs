@@ -13,7 +13,7 @@
 //! With freshness 'ttl' the version is what vcache_invalidate makes it, and a transaction that has written anything at all asks
 //! the engine.
 
-use crate::access::{self, Sight};
+use crate::access::{self, Access, Sight};
 use crate::clock::Scope;
 use crate::error::Error;
 use crate::filter::{self, Filter};
@@ -78,6 +78,8 @@ pub struct Query<'a> {
     pub values: Vec<f32>,
     /// What the column of the namespace's value must hold.
     tenant: Option<Datum>,
+    /// How the current role may read the source.
+    access: Access,
     /// Which rows may be in the answer, unless all may.
     pub filter: Option<Filter>,
     pub counters: Counters,
@@ -107,7 +109,7 @@ pub fn prepare(call: &Call, counters: impl FnOnce(&str) -> Counters) -> Result<Q
     let has_filter = call.count() == argument::COUNT;
     let filter =
         has_filter.then(|| filter::read(call, argument::FILTER, &definition.filterable)).transpose()?.flatten();
-    let sight = access::check(&definition, filter.iter().flat_map(|filter| filter.columns()), &source);
+    let access = access::check(&definition, filter.iter().flat_map(|filter| filter.columns()), &source);
 
     // 3. Which vector is it, and which rows?
     let values = vector::read(call, argument::VECTOR, &definition)?;
@@ -116,11 +118,11 @@ pub fn prepare(call: &Call, counters: impl FnOnce(&str) -> Counters) -> Result<Q
     let tenant = definition.tenant_value(name);
 
     // 4. What is its entry called? What is this role's or this transaction's alone is neither looked up nor stored.
-    let bypass = match sight {
+    let bypass = match access.sight {
         _ if !settings::enabled() => Some(Bypass::Disabled),
         _ if ttl == 0 => Some(Bypass::Ttl),
-        Sight::OwnRows => Some(Bypass::RowSecurity),
-        Sight::AllRows => None,
+        Sight::OwnRows(_) => Some(Bypass::RowSecurity),
+        Sight::AllRows | Sight::Scoped(_) => None,
     };
     // 5. Of which version of the source must it be?
     let version = match bypass {
@@ -133,13 +135,13 @@ pub fn prepare(call: &Call, counters: impl FnOnce(&str) -> Counters) -> Result<Q
             let secret = key::secret(schema)?;
             let tenant = image(&definition, tenant);
             let (tenant, filter) = (tenant.as_deref(), filter.as_ref().map(|filter| filter.form.as_slice()));
-            let asked = Asked { name, definition: &definition, tenant, filter, vector: &values };
+            let asked = Asked { name, definition: &definition, tenant, filter, vector: &values, scope: access.scope() };
             Ok(Place { key: key::of(asked, &secret), secret, version })
         }
     };
     // Last, so that a name takes a slot of the statistics only when it is searched.
     let counters = counters(name);
-    Ok(Query { name, top_k, ttl, definition, values, tenant, filter, schema, counters, place })
+    Ok(Query { name, top_k, ttl, definition, values, tenant, access, filter, schema, counters, place })
 }
 
 fn image(definition: &Definition, tenant: Option<Datum>) -> Option<Vec<u8>> {
@@ -182,7 +184,9 @@ impl Query<'_> {
         let rows = rows(answer.rows().take(self.top_k as usize));
 
         // 8. The next one shall find it, if the source is still what it was.
-        let is_as_it_was = || freshness::is_still(place.version, &self.definition, self.schema);
+        let is_as_it_was = || {
+            freshness::is_still(place.version, &self.definition, self.schema) && self.access.is_still(&self.definition)
+        };
         let is_asked_for = match snapshot {
             Snapshot::Current => true,
             Snapshot::Newer => !self.definition.is_exact,
@@ -380,7 +384,8 @@ impl Query<'_> {
     /// or rewritten in between is empty to it, so the engine, which now holds the locks, is asked once more under a new one.
     fn ask_engine(&self, k: u32, most: usize) -> (Answer, Snapshot) {
         let answer = self.run_statement(k, most);
-        if !snapshot::is_outdated_for(self.definition.source) {
+        let mut read = self.access.behind().chain([self.definition.source]);
+        if !read.any(snapshot::is_outdated_for) {
             return (answer, Snapshot::Current);
         }
         match snapshot::Newer::latest() {
@@ -398,10 +403,19 @@ impl Query<'_> {
             tenant: tenant.as_deref(),
             filter: self.filter.as_ref().map(|filter| filter.form.as_slice()),
             vector: &self.values,
+            scope: self.access.scope(),
         };
         let filterable = &self.definition.filterable;
         let condition = || self.filter.as_ref().map(|filter| filter.explained(filterable)).unwrap_or_default();
         key::explained(asked, condition)
+    }
+
+    /// Why it is a bypass, in words.
+    pub fn why_bypassed(&self, bypass: Bypass) -> &str {
+        match (&self.access.sight, bypass) {
+            (Sight::OwnRows(why), Bypass::RowSecurity) => why,
+            _ => bypass.reason(),
+        }
     }
 
     /// The clocks of what it reads.
@@ -417,7 +431,8 @@ impl Query<'_> {
         let condition = self.filter.as_ref().map(|filter| filter.condition(filterable, statement.parameters()));
         arguments.extend(condition.iter().flat_map(|condition| &condition.arguments));
         // What was planned before the half of a DETACH that has happened would still be believed.
-        let may_keep = !statement.is_partitioned() || !source::of(*oid, self.schema).is_being_detached_from();
+        let is_whole = || !statement.is_partitioned() || !source::of(*oid, self.schema).is_being_detached_from();
+        let may_keep = self.access.may_keep_plans() && is_whole();
         let answer = statement.run(k, most, search_settings, &arguments, condition.as_ref(), may_keep);
         failed.disarm();
         answer

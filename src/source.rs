@@ -254,7 +254,7 @@ pub fn of(source: Oid, schema: Oid) -> Rc<Source> {
         return kept;
     }
     invalidation::watch(clock::secret(schema));
-    let (family, mut generation) = watched_family(source);
+    let (family, mut generation) = inherits::watched_family(source);
     // What an older snapshot sees was written under columns that were others.
     let mut makers = catalog::column_writers(source);
     let mut undivided = None;
@@ -272,19 +272,6 @@ pub fn of(source: Oid, schema: Oid) -> Rc<Source> {
     let found = Rc::new(Source { members, shape, makers, unguarded, undivided, generation });
     keep(&SOURCES, source, &found);
     found
-}
-
-/// A table's family, of which every change is heard of from now on, and the generation it was found in.
-fn watched_family(table: Oid) -> (Family, u64) {
-    loop {
-        let heard = invalidation::heard();
-        let family = inherits::family(table);
-        invalidation::watch_all(&family.members);
-        // What was heard of in between may have been of a table that was not watched yet.
-        if invalidation::heard() == heard {
-            return (family, invalidation::generation());
-        }
-    }
 }
 
 fn describe(
@@ -399,7 +386,7 @@ pub fn kept_written(table: Oid) -> Option<Rc<Written>> {
 /// The same, found out anew: this transaction may have changed the registry.
 pub fn written_now(table: &Table, schema: Oid) -> Rc<Written> {
     let oid = table.oid();
-    let (family, mut generation) = watched_family(oid);
+    let (family, mut generation) = inherits::watched_family(oid);
     let registrations = Registry::open(schema).map(|registry| registry.all(View::Latest)).unwrap_or_default();
     let concerned: Vec<_> = registrations
         .iter()

@@ -99,6 +99,8 @@ fn namespaces_are_changed_and_forgotten_before_it() {
     let exact = session.fails("SELECT vcache_alter_namespace('docs', '{\"freshness\": \"exact\"}')");
     exact.assert("55000", &["older version"]);
     assert!(exact.hint.contains("ALTER EXTENSION vcache UPDATE"), "{exact:?}");
+    let declared = session.fails("SELECT vcache_alter_namespace('docs', '{\"rls_settings\": []}')");
+    declared.assert("55000", &["older version"]);
     session.run("SELECT vcache_drop_namespace('docs')");
     assert_eq!(session.number("SELECT count(*) FROM vcache_namespaces"), 0);
     source.register(&mut session, "docs", "");

@@ -8,6 +8,7 @@ mod invalidate;
 mod register;
 mod row;
 
+use crate::access::rights::{self, Rights};
 use crate::clock;
 use crate::engine::{Engine, Statement};
 use crate::error::Error;
@@ -16,7 +17,7 @@ use crate::pg::catalog::{self, Column, Operator};
 use crate::pg::function::{Interval, interval};
 use crate::pg::scan::{self, Condition, Table, Tuple, View};
 use crate::pg::snapshot::Sight;
-use crate::pg::{array, invalidation, time, transaction, varlena};
+use crate::pg::{array, invalidation, relation, time, transaction, varlena};
 use crate::tenant::Divider;
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::cell::{Cell, RefCell};
@@ -48,6 +49,7 @@ mod column {
     pub const SEARCH_SETTINGS: i16 = 13;
     pub const FILTER: i16 = 14;
     pub const METADATA: i16 = 15;
+    pub const RLS_SETTINGS: i16 = 16;
 }
 
 /// A name as it is registered: `docs`, or a pattern such as `docs/*`.
@@ -104,6 +106,8 @@ pub struct Registration {
     pub fetch_k: Option<i32>,
     /// Each `name=value`.
     pub search_settings: Option<Vec<String>>,
+    /// The settings that row-level security may depend on, in small letters; `None` where nothing is said of it.
+    pub rls_settings: Option<Vec<String>>,
 }
 
 impl Registration {
@@ -122,10 +126,11 @@ impl Registration {
             .collect()
     }
 
-    /// Whether a search reads this column.
+    /// Whether a search reads this column. Policies may read any, and may be made later.
     pub fn reads(&self, column: &str) -> bool {
         let filter = self.filter_columns.iter().flatten().chain(&self.metadata_column);
-        self.named_columns().iter().any(|name| *name == column || *name == "*")
+        self.rls_settings.is_some()
+            || self.named_columns().iter().any(|name| *name == column || *name == "*")
             || filter.into_iter().any(|name| name == column)
     }
 
@@ -148,6 +153,7 @@ impl Registration {
             ttl: row.get(column::TTL).map(interval),
             fetch_k: row.get(column::FETCH_K).map(|datum| datum.value() as i32),
             search_settings: list(column::SEARCH_SETTINGS, pg_sys::TEXTOID),
+            rls_settings: list(column::RLS_SETTINGS, pg_sys::TEXTOID),
         })
     }
 }
@@ -179,6 +185,14 @@ pub struct Definition {
     /// In microseconds.
     pub ttl: Option<i64>,
     pub fetch_k: Option<u32>,
+    /// The settings that row-level security may depend on, if that is said.
+    pub rls_settings: Option<Vec<String>>,
+    /// Whether other roles may see other rows of it though no row-level security says so: by a view, or by foreign tables.
+    pub depends_on_role: bool,
+    /// The functions that the engine's statement calls by its operators.
+    pub functions: Vec<Oid>,
+    /// What decides which rows a role sees, as far as it has been asked for.
+    pub rights: RefCell<Vec<Rc<Rights>>>,
     /// What the engine's statement is run with.
     pub search_settings: Vec<(CString, CString)>,
     pub statement: Statement,
@@ -245,6 +259,14 @@ impl Definition {
                 .map(|column| Column::clone(column)),
             ttl: registration.ttl.map(Interval::total_microseconds),
             fetch_k: registration.fetch_k.and_then(|k| u32::try_from(k).ok()),
+            rls_settings: registration.rls_settings.clone(),
+            depends_on_role: depends_on_role(registration, source),
+            functions: [Some(&operator), equality.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(|operator| catalog::function_of_operator(operator.oid))
+                .collect(),
+            rights: RefCell::default(),
             search_settings,
             statement: Statement::new(&engine, source, id, vector, &operator, tenant.zip(equality.as_ref()), &payload),
             divider: tenant.and_then(|column| Divider::new(registration.source, column)),
@@ -273,6 +295,12 @@ impl Definition {
             )
         }))
     }
+}
+
+fn depends_on_role(registration: &Registration, source: &Table) -> bool {
+    let kind = relation::of(source).kind;
+    // With exact freshness, a foreign table among them makes bypasses of all searches.
+    kind == b'v' || !registration.is_exact() && !rights::foreign_members(source.oid(), kind).is_empty()
 }
 
 fn equality(column: &Column) -> Result<Operator, Error> {
@@ -411,9 +439,9 @@ impl Registry {
         Table::try_open(oid).map(|table| Self { table }).ok_or(Error::NotInstalled)
     }
 
-    /// Whether it is of 0.6.0 or later.
-    fn knows_filters(&self) -> bool {
-        catalog::column_named(self.table.oid(), "metadata_column").is_some()
+    /// Whether it is of a version that has this column.
+    fn knows(&self, column: &str) -> bool {
+        catalog::column_named(self.table.oid(), column).is_some()
     }
 
     /// What a name means, if that has been derived and is today's: of the row nothing but its version is read.

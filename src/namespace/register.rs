@@ -36,6 +36,7 @@ const OPTIONS: &[&str] = &[
     "ttl",
     "fetch_k",
     "search_settings",
+    "rls_settings",
 ];
 
 fn create(call: &Call) -> Datum {
@@ -67,7 +68,9 @@ fn try_create(call: &Call) -> Result<(), Error> {
     // Objects of before 0.6.0 know of no filters.
     let has_filters = call.count() > 12;
     let behind = if has_filters { 8 } else { 6 };
-    let if_not_exists = call.bool(behind + 5).unwrap_or(false);
+    // Nor those of before 0.7.0 of rls_settings.
+    let rls_settings = (call.count() > 14).then(|| call.datum(behind + 5)).flatten();
+    let if_not_exists = call.bool(call.count() - 1).unwrap_or(false);
     let registry = Registry::open(call.schema())?;
     let (source, class) = open_source(oid, &name)?;
     let _newer = Newer::with_own_writes();
@@ -84,6 +87,9 @@ fn try_create(call: &Call) -> Result<(), Error> {
     {
         check_owner(covering.source, &class);
     }
+    let freshness = call.text(behind + 1).unwrap_or(EXACT).to_owned();
+    // Before what is not said is looked for: of a view, nothing is found.
+    check_freshness(&freshness, &class)?;
     let registration = Registration {
         id_column: match call.name(3) {
             Some(column) => column,
@@ -98,10 +104,11 @@ fn try_create(call: &Call) -> Result<(), Error> {
             .transpose()?,
         metadata_column: has_filters.then(|| call.name(7)).flatten(),
         namespace_column: call.name(behind),
-        freshness: call.text(behind + 1).unwrap_or(EXACT).to_owned(),
+        freshness,
         ttl: call.interval(behind + 2),
         fetch_k: call.i32(behind + 3),
         search_settings: call.datum(behind + 4).map(|json| search_settings(&jsonb_text(json), &source)).transpose()?,
+        rls_settings: rls_settings.map(|names| array::read_texts(names, pg_sys::TEXTOID)).transpose()?.map(small),
         revision: random::bits(),
         source: oid,
         vector_column,
@@ -190,7 +197,7 @@ fn open_source(oid: Oid, name: &Name) -> Result<(Table, Class), Error> {
     let gone = || Error::SourceGone(name.to_string());
     let source = Table::try_open(oid).ok_or_else(gone)?;
     let class = catalog::class(oid).ok_or_else(gone)?;
-    if !matches!(class.kind, b'r' | b'p') {
+    if !matches!(class.kind, b'r' | b'p' | b'v' | b'm' | b'f') {
         return Err(Error::NotATable(class.name));
     }
     if class.persistence == b't' {
@@ -292,6 +299,10 @@ fn set(
             must("an object", kind == "object")?;
             registration.search_settings = value.map(|json| search_settings(json, source)).transpose()?;
         }
+        "rls_settings" => {
+            must("an array of strings", kind == "array")?;
+            registration.rls_settings = value.map(|json| small(strings(json)));
+        }
         _ => {
             return Err(Error::UnknownOption { option: option.to_owned(), known: OPTIONS });
         }
@@ -310,6 +321,12 @@ fn strings(json: &str) -> Vec<String> {
     let list = c"SELECT pg_catalog.jsonb_array_elements_text($1::pg_catalog.jsonb)";
     let result = connection.write(list, &[(pg_sys::TEXTOID, Some(varlena::text_datum(json)))]);
     result.rows().filter_map(|row| row.text(0).map(str::to_owned)).collect()
+}
+
+/// Names of settings are the same in any case.
+fn small(mut names: Vec<String>) -> Vec<String> {
+    names.iter_mut().for_each(|name| name.make_ascii_lowercase());
+    names
 }
 
 /// `{"name": value}` as `name=value`, if the current role may set it so.
@@ -340,11 +357,16 @@ fn search_settings(json: &str, source: &Table) -> Result<Vec<String>, Error> {
     Ok(settings)
 }
 
+fn check_freshness(freshness: &str, class: &Class) -> Result<(), Error> {
+    match freshness {
+        EXACT if !matches!(class.kind, b'r' | b'p') => Err(Error::TtlOnly(class.name.clone())),
+        EXACT | TTL => Ok(()),
+        _ => Err(Error::Freshness(freshness.to_owned())),
+    }
+}
+
 /// Everything that can be known about a registration before it is used.
 fn check(registry: &Registry, registration: &Registration, source: &Table, class: &Class) -> Result<Definition, Error> {
-    if ![EXACT, TTL].contains(&registration.freshness.as_str()) {
-        return Err(Error::Freshness(registration.freshness.clone()));
-    }
     if registration.ttl.is_some_and(|ttl| ttl.total_microseconds() < 0) {
         return Err(Error::Ttl);
     }
@@ -352,9 +374,16 @@ fn check(registry: &Registry, registration: &Registration, source: &Table, class
         return Err(Error::FetchK(given));
     }
     let is_filtered = registration.filter_columns.is_some() || registration.metadata_column.is_some();
-    if is_filtered && !registry.knows_filters() {
+    let is_older = |column| !registry.knows(column);
+    if is_filtered && is_older("metadata_column") || registration.rls_settings.is_some() && is_older("rls_settings") {
         return Err(Error::NotUpdated);
     }
+    // The engine's statement runs with the namespace's own.
+    let is_unfit = |name: &&String| name.is_empty() || name.contains('\0') || engine::is_engine_setting(name);
+    if let Some(name) = registration.rls_settings.iter().flatten().find(is_unfit) {
+        return Err(Error::RlsSetting(name.clone()));
+    }
+    check_freshness(&registration.freshness, class)?;
     if registration.name.is_pattern && registration.namespace_column.is_none() {
         return Err(Error::PatternWithoutColumn(registration.name.to_string()));
     }

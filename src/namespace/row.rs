@@ -42,6 +42,7 @@ pub fn insert(registry: &Registry, registration: &Registration) {
             settings,
             names(&registration.filter_columns),
             registration.metadata_column.as_deref().map(varlena::name_datum),
+            registration.rls_settings.as_deref().map(|list| array::texts_datum(list, pg_sys::TEXTOID)),
         ],
     );
 }

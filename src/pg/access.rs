@@ -1,10 +1,12 @@
 //! Owns PostgreSQL's own permission checks: who may read which columns, and whose row-level security is in force.
 
+use super::rewrite::Read;
 use super::scan::Table;
+use super::varlena::c_string;
 use pgrx::{PgBox, pg_sys};
 
 /// Raises PostgreSQL's own error unless the current role may use the table's schema.
-pub fn check_usage(table: &Table) {
+pub fn check_schema(table: &Table) {
     // SAFETY: the relation is open.
     unsafe {
         let schema = (*(*table.relation()).rd_rel).relnamespace;
@@ -16,28 +18,77 @@ pub fn check_usage(table: &Table) {
     }
 }
 
-/// Raises PostgreSQL's own error unless the current role may read these columns (from 1) of the table, as a plain query
-/// over them would need. The executor's hook (sepgsql, pgaudit) is asked as for that query.
-pub fn check_select(table: &Table, columns: impl Iterator<Item = i16>) {
-    // SAFETY: the relation is open; the range table entry and the list live until the check has returned.
+/// Raises PostgreSQL's own error unless the current role may read these columns (from 1), as a plain query over them would need, and what that
+/// query reads `behind` the table, as whomever it does. The executor's hook (sepgsql, pgaudit) is asked as for that query.
+pub fn check_select<'a>(table: &Table, columns: impl Iterator<Item = i16>, behind: impl Iterator<Item = &'a Read>) {
+    let own = Read {
+        relation: table.oid(),
+        // SAFETY: the relation is open.
+        kind: unsafe { (*(*table.relation()).rd_rel).relkind } as u8,
+        needs: pg_sys::ACL_SELECT,
+        columns: columns.map(|column| i32::from(column) - pg_sys::FirstLowInvalidHeapAttributeNumber).collect(),
+        as_user: pg_sys::InvalidOid,
+        is_secured: false,
+    };
+    // SAFETY: the entries and the list live until the check has returned.
     unsafe {
-        let relation = table.relation();
-        let (form, oid) = ((*relation).rd_rel, (*relation).rd_id);
+        let mut list = pg_sys::lappend(std::ptr::null_mut(), entry(&own).cast());
+        for read in behind {
+            list = pg_sys::lappend(list, entry(read).cast());
+        }
+        pg_sys::ExecCheckRTPerms(list, true);
+    }
+}
+
+fn entry(read: &Read) -> *mut pg_sys::RangeTblEntry {
+    // SAFETY: a node of this kind, and a set that grows.
+    unsafe {
         let mut entry = PgBox::<pg_sys::RangeTblEntry>::alloc_node(pg_sys::NodeTag::T_RangeTblEntry);
         entry.rtekind = pg_sys::RTEKind::RTE_RELATION;
-        entry.relid = oid;
-        entry.relkind = (*form).relkind;
+        entry.relid = read.relation;
+        entry.relkind = read.kind as std::ffi::c_char;
         entry.rellockmode = pg_sys::AccessShareLock as i32;
         entry.inh = true;
         entry.inFromCl = true;
-        entry.requiredPerms = pg_sys::ACL_SELECT;
-        for column in columns {
-            let member = i32::from(column) - pg_sys::FirstLowInvalidHeapAttributeNumber;
-            entry.selectedCols = pg_sys::bms_add_member(entry.selectedCols, member);
+        entry.requiredPerms = read.needs;
+        entry.checkAsUser = read.as_user;
+        for member in &read.columns {
+            entry.selectedCols = pg_sys::bms_add_member(entry.selectedCols, *member);
         }
-        let list = pg_sys::lappend(std::ptr::null_mut(), entry.into_pg().cast());
-        pg_sys::ExecCheckRTPerms(list, true);
+        entry.into_pg()
     }
+}
+
+/// Whether the current role may execute all of these functions.
+pub fn may_execute(functions: &[pg_sys::Oid]) -> bool {
+    // SAFETY: catalog look-ups. It raises for a function that is gone, which what is known of the catalogs would have told.
+    functions.iter().all(|function| unsafe {
+        pg_sys::pg_proc_aclcheck(*function, pg_sys::GetUserId(), pg_sys::ACL_EXECUTE) == pg_sys::AclResult::ACLCHECK_OK
+    })
+}
+
+/// The current role.
+pub fn role() -> pg_sys::Oid {
+    // SAFETY: set while a function runs.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// The role that the session is.
+pub fn session_role() -> pg_sys::Oid {
+    // SAFETY: as above.
+    unsafe { pg_sys::GetSessionUserId() }
+}
+
+/// The name of a role; empty when it is gone.
+pub fn role_name(role: pg_sys::Oid) -> String {
+    // SAFETY: null or a terminated string comes back.
+    unsafe { c_string(pg_sys::GetUserNameFromId(role, true)) }
+}
+
+/// The setting row_security.
+pub fn is_row_security_on() -> bool {
+    // SAFETY: a variable of this process.
+    unsafe { pg_sys::row_security }
 }
 
 /// Whether the current role may read every column of the table, its system columns included: privileges on single columns never

@@ -152,6 +152,12 @@ pub fn read_texts(datum: pg_sys::Datum, kind: pg_sys::Oid) -> Result<Vec<String>
         .collect()
 }
 
+/// The elements of an `oid[]`; none of one that is no list.
+pub fn read_oids(datum: pg_sys::Datum) -> Vec<pg_sys::Oid> {
+    let values = elements(datum, pg_sys::OIDOID).map_or(&[][..], |elements| elements.values);
+    values.iter().map(|value| pg_sys::Oid::from(value.value() as u32)).collect()
+}
+
 /// A new `name[]` or `text[]` in the current memory context.
 pub fn texts_datum(texts: &[String], kind: pg_sys::Oid) -> pg_sys::Datum {
     let mut values: Vec<_> = texts

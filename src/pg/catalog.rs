@@ -234,6 +234,45 @@ pub fn equality(kind: pg_sys::Oid) -> Option<Operator> {
     operator(oid)
 }
 
+/// A row of pg_proc.
+#[derive(Debug, Clone)]
+pub struct Function {
+    pub name: String,
+    pub schema: pg_sys::Oid,
+    pub is_immutable: bool,
+    /// Neither an aggregate nor a window function nor a procedure.
+    pub is_plain: bool,
+    pub is_compiled: bool,
+}
+
+/// The function with this OID.
+pub fn function(oid: pg_sys::Oid) -> Option<Function> {
+    // From catalog/pg_language.dat: internal, c.
+    const COMPILED: [u32; 2] = [12, 13];
+    // SAFETY: PROCOID's rows are pg_proc.
+    unsafe {
+        cached(pg_sys::SysCacheIdentifier::PROCOID as i32, oid.into(), |row: &pg_sys::FormData_pg_proc| Function {
+            name: name_of(&row.proname),
+            schema: row.pronamespace,
+            is_immutable: row.provolatile as u8 == b'i',
+            is_plain: row.prokind as u8 == b'f',
+            is_compiled: COMPILED.contains(&row.prolang.to_u32()),
+        })
+    }
+}
+
+/// The function behind an operator.
+pub fn function_of_operator(operator: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: a catalog look-up.
+    unsafe { pg_sys::get_opcode(operator) }
+}
+
+/// Whether PostgreSQL itself brings an object of this OID. What is made in a server that runs for a single user has one below FirstNormalObjectId,
+/// and none that is pinned.
+pub fn is_built_in(oid: pg_sys::Oid) -> bool {
+    oid.to_u32() < pg_sys::FirstUnpinnedObjectId
+}
+
 /// A type's name and schema.
 pub fn type_name(oid: pg_sys::Oid) -> Option<(String, pg_sys::Oid)> {
     // SAFETY: TYPEOID's rows are pg_type.

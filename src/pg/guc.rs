@@ -66,6 +66,29 @@ pub fn current(name: &CStr) -> Option<CString> {
     }
 }
 
+/// A setting as the current role may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// As current_setting shows it.
+    Value(String),
+    Missing,
+    /// It is not for this role to see.
+    Hidden,
+}
+
+/// What the current role sees of a setting.
+pub fn shown(name: &CStr) -> Shown {
+    // SAFETY: terminated strings; a setting that is missing has no flags, and no value.
+    unsafe {
+        let is_hidden = pg_sys::GetConfigOptionFlags(name.as_ptr(), true) & pg_sys::GUC_SUPERUSER_ONLY as i32 != 0;
+        if is_hidden && !super::access::may_see_all_settings() {
+            return Shown::Hidden;
+        }
+        let value = pg_sys::GetConfigOptionByName(name.as_ptr(), std::ptr::null_mut(), true);
+        if value.is_null() { Shown::Missing } else { Shown::Value(c_string(value)) }
+    }
+}
+
 /// The settings that pass `wanted` and are set to something else than their built-in default, by name. It is asked of a setting once.
 ///
 /// A setting of a library that is not loaded yet is a placeholder, which has no default: it is listed when it is set.

@@ -15,7 +15,7 @@ impl Hashing {
     /// none. What belongs to a type of a user's may be made, dropped and replaced while others go by it.
     pub fn of(kind: Oid, collation: Oid) -> Option<Self> {
         let base = catalog::base_type(kind);
-        if base.to_u32() >= pg_sys::FirstNormalObjectId && !catalog::is_enum(base) {
+        if !catalog::is_built_in(base) && !catalog::is_enum(base) {
             return None;
         }
         let wanted = (pg_sys::TYPECACHE_EQ_OPR | pg_sys::TYPECACHE_HASH_PROC) as i32;

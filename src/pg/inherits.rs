@@ -1,5 +1,6 @@
 //! Owns which tables inherit from which, partitions included, as the catalogs stand now.
 
+use super::invalidation;
 use super::scan::{self, Condition, Table, View};
 use pgrx::pg_sys::{self, Oid};
 use std::collections::HashSet;
@@ -78,6 +79,19 @@ pub fn family(table: Oid) -> Family {
     members.sort_unstable_by_key(|oid| oid.to_u32());
     links.sort_unstable_by_key(|link| (link.child.to_u32(), link.parent.to_u32()));
     Family { members, descendants, links }
+}
+
+/// A table's family, of which every change is heard of from now on, and the generation it was found in.
+pub fn watched_family(table: Oid) -> (Family, u64) {
+    loop {
+        let heard = invalidation::heard();
+        let family = family(table);
+        invalidation::watch_all(&family.members);
+        // What was heard of in between may have been of a table that was not watched yet.
+        if invalidation::heard() == heard {
+            return (family, invalidation::generation());
+        }
+    }
 }
 
 /// The transaction that wrote a trigger's row in the catalogs, as it stands there, and as it is.

@@ -3,6 +3,9 @@
 //! What is derived from the catalogs is kept with the [`generation`] it was derived in, and derived anew in another. A
 //! generation ends when a watched relation changes, or any schema or operator. The callbacks may run wherever PostgreSQL
 //! accepts invalidation messages, in the middle of anything: they look, and count, and do nothing else.
+//!
+//! An [`era`] is the same for who may do what: it ends when a role changes, who is a member of which, a foreign server, or the role
+//! that somebody is to it.
 
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
@@ -11,6 +14,7 @@ use std::collections::HashSet;
 thread_local! {
     static GENERATION: Cell<u64> = const { Cell::new(0) };
     static HEARD: Cell<u64> = const { Cell::new(0) };
+    static ERA: Cell<u64> = const { Cell::new(0) };
     static WATCHED: RefCell<HashSet<pg_sys::Oid>> = RefCell::default();
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
@@ -18,6 +22,11 @@ thread_local! {
 /// The current generation of what is known of the catalogs.
 pub fn generation() -> u64 {
     GENERATION.get()
+}
+
+/// The current era of roles.
+pub fn era() -> u64 {
+    ERA.get()
 }
 
 /// How much has been heard of, of any relation.
@@ -39,10 +48,22 @@ pub fn watch_all<'a>(relations: impl IntoIterator<Item = &'a pg_sys::Oid>) {
             for cache in [pg_sys::SysCacheIdentifier::NAMESPACEOID, pg_sys::SysCacheIdentifier::OPEROID] {
                 pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(catalog_changed), pg_sys::Datum::null());
             }
+            for cache in ROLES {
+                pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(roles_changed), pg_sys::Datum::null());
+            }
         }
     }
     WATCHED.with_borrow_mut(|watched| watched.extend(relations));
 }
+
+/// A database's owner is the member of pg_database_owner.
+const ROLES: [pg_sys::SysCacheIdentifier::Type; 5] = [
+    pg_sys::SysCacheIdentifier::AUTHOID,
+    pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM,
+    pg_sys::SysCacheIdentifier::DATABASEOID,
+    pg_sys::SysCacheIdentifier::FOREIGNSERVEROID,
+    pg_sys::SysCacheIdentifier::USERMAPPINGUSERSERVER,
+];
 
 fn end_generation() {
     GENERATION.set(GENERATION.get() + 1);
@@ -61,4 +82,9 @@ extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation: pg_sys
 #[pg_guard]
 extern "C-unwind" fn catalog_changed(_argument: pg_sys::Datum, _cache: i32, _hash: pg_sys::uint32) {
     end_generation();
+}
+
+#[pg_guard]
+extern "C-unwind" fn roles_changed(_argument: pg_sys::Datum, _cache: i32, _hash: pg_sys::uint32) {
+    ERA.set(ERA.get() + 1);
 }

@@ -56,10 +56,8 @@ unsafe extern "C-unwind" fn leave_out(
         for cell in std::slice::from_raw_parts((*list).elements, (*list).length.unsigned_abs() as usize) {
             let index = cell.ptr_value.cast::<pg_sys::IndexOptInfo>();
             let method = (*index).relam;
-            // PostgreSQL's own objects, pinned, are no extension's.
-            if method.to_u32() >= pg_sys::FirstUnpinnedObjectId
-                && pg_sys::getExtensionOfObject(pg_sys::AccessMethodRelationId, method) == extension
-            {
+            let is_own = super::catalog::is_built_in(method);
+            if !is_own && pg_sys::getExtensionOfObject(pg_sys::AccessMethodRelationId, method) == extension {
                 (*index).amhasgetbitmap = false;
             }
         }

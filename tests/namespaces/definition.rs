@@ -173,10 +173,10 @@ fn the_view_says_what_is_registered() {
     let ef_search = Engine::under_test().ef_search();
     session.run(&format!(
         "SELECT vcache_create_namespace('books/*', 'library.books', 'v', payload_columns => '{{title,shelf}}', filter_columns => '{{shelf}}', namespace_column => 'shelf',
-             freshness => 'ttl', ttl => '90 seconds', fetch_k => 30, search_settings => '{{\"{ef_search}\": 200}}')"
+             freshness => 'ttl', ttl => '90 seconds', fetch_k => 30, search_settings => '{{\"{ef_search}\": 200}}', rls_settings => '{{App.Shelf}}')"
     ));
     session.run("SELECT vcache_create_namespace('bare', 'library.books', 'v', 'isbn', 'cosine')");
-    let columns = "namespace, source, vector_column, id_column, metric, payload_columns, filter_columns, metadata_column, namespace_column, index, freshness, ttl, fetch_k, search_settings";
+    let columns = "namespace, source, vector_column, id_column, metric, payload_columns, filter_columns, metadata_column, namespace_column, index, freshness, ttl, fetch_k, search_settings, rls_settings";
     let names = session.column("SELECT attname FROM pg_attribute WHERE attrelid = 'vcache_namespaces'::regclass AND attnum > 0 ORDER BY attnum");
     assert_eq!(names.join(", "), columns);
     // A setting's value is text to PostgreSQL, so a number may come back as a string.
@@ -185,7 +185,7 @@ fn the_view_says_what_is_registered() {
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(rows[0][..6], [some("bare"), some("library.books"), some("v"), some("isbn"), some("cosine"), None]);
     assert_eq!(rows[0][6..9], [None, None, None]);
-    assert_eq!(rows[0][10..], [some("exact"), None, None, None]);
+    assert_eq!(rows[0][10..], [some("exact"), None, None, None, None]);
     assert_eq!(
         rows[1][..9],
         [
@@ -200,7 +200,7 @@ fn the_view_says_what_is_registered() {
             some("shelf")
         ]
     );
-    assert_eq!(rows[1][10..], [some("ttl"), some("00:01:30"), some("30"), some("200")]);
+    assert_eq!(rows[1][10..], [some("ttl"), some("00:01:30"), some("30"), some("200"), some("{app.shelf}")]);
     assert!(rows.iter().all(|row| row[9].as_ref().is_some_and(|index| index.ends_with("books_v"))), "{rows:?}");
     // Everyone may read it.
     let reader = database.role("reader", "");

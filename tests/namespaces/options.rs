@@ -20,6 +20,7 @@ fn an_option_that_is_present_is_set_and_a_null_resets_it() {
         ("fetch_k", "50", "50"),
         ("payload_columns", r#"["title", "n"]"#, "{title,n}"),
         ("search_settings", &settings, &settings),
+        ("rls_settings", r#"["App.Tenant", "app.claims"]"#, "{app.tenant,app.claims}"),
     ] {
         assert_eq!(shown(&mut session, option), None, "{option}");
         session.run(&format!("SELECT vcache_alter_namespace('docs', '{{\"{option}\": {value}}}')"));

@@ -57,7 +57,8 @@ fn it_says_what_the_search_then_does() {
     session.run("ROLLBACK");
     let reader = database.role("reader", "");
     session.run(&format!("GRANT SELECT ON docs TO {reader}; ALTER TABLE docs ENABLE ROW LEVEL SECURITY"));
-    let row_security = "bypass: row-level security is in force for the current role";
+    let row_security =
+        "bypass: row-level security is in force for the current role, and the namespace declares no rls_settings";
     assert_eq!(explain(&mut database.session_as(&reader), search), row_security);
     session.run("ALTER TABLE docs DISABLE ROW LEVEL SECURITY");
 

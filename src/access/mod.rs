@@ -1,0 +1,138 @@
+//! Owns who may see what: on every call, hits included, under the current role.
+
+pub mod rights;
+mod statistics;
+
+pub use statistics::{Statistics, may_see_statistics_of};
+
+use crate::namespace::Definition;
+use crate::pg::guc::{self, Shown};
+use crate::pg::scan::Table;
+use crate::pg::{access, invalidation};
+use pgrx::pg_sys::Oid;
+use rights::Rights;
+use std::ffi::CString;
+use std::rc::Rc;
+
+/// What a role that may search at all gets to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// All rows: what is cached for one such role answers for every other.
+    AllRows,
+    /// Rows that depend on this, which is part of the key.
+    Scoped(Box<Scope>),
+    /// Rows that depend on what cannot be named, for the reason given in words: nothing is shared.
+    OwnRows(String),
+}
+
+/// What decides which rows a role sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    pub role: Oid,
+    pub role_name: String,
+    /// Where policies ask for it.
+    pub session_user: Option<String>,
+    /// The settings that the namespace declares, and their values; `None` of one that is missing.
+    pub settings: Vec<(String, Option<String>)>,
+    /// The policies that let rows through, and the versions of their rows.
+    pub policies: Vec<(String, String)>,
+    /// A digest of the statement as PostgreSQL rewrites it.
+    pub statement: u128,
+}
+
+/// How a role may read a namespace's source.
+pub struct Access {
+    pub sight: Sight,
+    rights: Option<Rc<Rights>>,
+    is_secured: bool,
+    era: u64,
+}
+
+impl Access {
+    /// Whether a plan may be used that was made before. PostgreSQL makes one anew when another role executes it. That it does so when the same role
+    /// has become another's member, or has lost what raised it above the policies, holds for newer minor versions (15.20, for one), and is
+    /// promised nowhere.
+    pub fn may_keep_plans(&self) -> bool {
+        !self.is_secured
+    }
+
+    /// What the key must hold of it.
+    pub fn scope(&self) -> Option<&Scope> {
+        match &self.sight {
+            Sight::Scoped(scope) => Some(scope),
+            Sight::AllRows | Sight::OwnRows(_) => None,
+        }
+    }
+
+    /// The relations behind the source that are read as well.
+    pub fn behind(&self) -> impl Iterator<Item = Oid> {
+        self.rights.iter().flat_map(|rights| rights.behind.iter().map(|read| read.relation))
+    }
+
+    /// Whether the current role still sees what it did, now that the engine has been asked. It raises nothing.
+    pub fn is_still(&self, definition: &Definition) -> bool {
+        let is_current =
+            self.era == invalidation::era() && self.rights.as_ref().is_none_or(|rights| rights.is_current());
+        // What is found out anew may raise an error where row_security is off.
+        (is_current || access::is_row_security_on()) && sight(definition).sight == self.sight
+    }
+}
+
+/// Raises PostgreSQL's own error unless the current role may run the plain query over the namespace's source.
+///
+/// `more` are columns (from 1) that this call reads besides.
+pub fn check(definition: &Definition, more: impl Iterator<Item = i16>, source: &Table) -> Access {
+    // In the order of the plain query: it is parsed, rewritten, executed.
+    access::check_schema(source);
+    let access = sight(definition);
+    let behind = access.rights.iter().flat_map(|rights| &rights.behind);
+    if !cfg!(feature = "fault-no-privileges") {
+        access::check_select(source, definition.read_columns.iter().copied().chain(more), behind);
+    }
+    access
+}
+
+fn sight(definition: &Definition) -> Access {
+    let is_in_force = access::row_security_in_force(definition.source);
+    let is_told = is_in_force && definition.rls_settings.is_some();
+    let rights = (is_told || definition.depends_on_role).then(|| Rights::of(definition));
+    let is_secured = is_in_force || rights.as_ref().is_some_and(|rights| rights.is_secured);
+    let functions = rights.as_ref().map_or(definition.functions.as_slice(), |rights| &rights.functions);
+    let sight = match &rights {
+        _ if cfg!(feature = "fault-no-scope") => Sight::AllRows,
+        // Whether it is an error, the engine tells: of what is planned away, nothing is executed.
+        _ if !access::may_execute(functions) => {
+            Sight::OwnRows("the current role may not execute a function that the search calls".to_owned())
+        }
+        None if is_in_force => Sight::OwnRows(
+            "row-level security is in force for the current role, and the namespace declares no rls_settings"
+                .to_owned(),
+        ),
+        None => Sight::AllRows,
+        Some(rights) => match scope(definition, rights) {
+            Ok(scope) => Sight::Scoped(Box::new(scope)),
+            Err(why) => Sight::OwnRows(why),
+        },
+    };
+    Access { sight, rights, is_secured, era: invalidation::era() }
+}
+
+fn scope(definition: &Definition, rights: &Rights) -> Result<Scope, String> {
+    let named = rights.named.as_ref().map_err(Clone::clone)?;
+    let declared = definition.rls_settings.iter().flatten();
+    let value = |name: &String| match guc::shown(&CString::new(name.as_str()).unwrap_or_default()) {
+        Shown::Value(value) => Ok((name.clone(), Some(value))),
+        Shown::Missing if named.needed.contains(name) => Err(format!("there is no setting {name}, which is needed")),
+        Shown::Missing => Ok((name.clone(), None)),
+        Shown::Hidden => Err(format!("the current role may not see the setting {name}")),
+    };
+    let role = access::role();
+    Ok(Scope {
+        role,
+        role_name: access::role_name(role),
+        session_user: named.session_user.then(|| access::role_name(access::session_role())),
+        settings: declared.map(value).collect::<Result<_, _>>()?,
+        policies: named.policies.clone(),
+        statement: named.statement,
+    })
+}
