@@ -100,11 +100,13 @@ fn what_is_drawn_once_and_what_triggers_keep_are_not_refreshed() {
 }
 
 #[test]
-fn everybody_may_look_and_nobody_may_touch() {
+fn who_may_search_may_look_and_nobody_may_touch() {
     let database = stand().database();
     let (_, mut session) = Scene::new(&database);
     let role = database.role("someone", "");
     let mut someone = database.session_as(&role);
+    assert_eq!(someone.number("SELECT count(*) FROM vcache_sources"), 0);
+    session.run(&format!("GRANT SELECT ON docs TO {role}"));
     assert_eq!(someone.number("SELECT count(*) FROM vcache_sources"), 1);
     for sql in [
         "SELECT * FROM vcache_source_clock",

@@ -161,7 +161,7 @@ fn an_entry_that_outlived_its_own_time_is_a_miss() {
     let stand = Stand::with_redis_alone();
     let database = stand.database();
     let (mut session, source) = prepared(&database);
-    session.search_by(&format!("'docs', '{}', 10, '1 second'", source.query(1)));
+    session.search_by(&format!("'docs', '{}', 10, ttl => '1 second'", source.query(1)));
     let key = stand.redis.only_key();
     // Somebody made it persistent.
     let _: () = stand.redis.connection(0).persist(&key).expect("PERSIST");

@@ -32,7 +32,7 @@ fn the_calls_ttl_goes_before_the_namespaces_and_that_before_the_settings() {
     assert!(just_set(3600).contains(&lives("SET vcache.ttl = '1h'", "'plain', '[1,2,3]'")));
     assert!(just_set(7200).contains(&lives("SET vcache.ttl = '1h'", "'own', '[1,2,3]'")));
     assert!(just_set(10_800).contains(&lives("SET vcache.ttl = '1h'", "'own', '[1,2,3]', ttl => '3 hours'")));
-    assert!(just_set(86_400).contains(&lives("SET vcache.ttl = '1h'", "'plain', '[1,2,3]', 5, '1 day'")));
+    assert!(just_set(86_400).contains(&lives("SET vcache.ttl = '1h'", "'plain', '[1,2,3]', 5, ttl => '1 day'")));
 }
 
 #[test]
@@ -58,11 +58,11 @@ fn an_entry_expires_and_hits_do_not_extend_its_life() {
     let mut session = database.session();
     let source = Source::docs(&mut session, 20, 3);
     source.register(&mut session, "docs", "");
-    session.search_by("'docs', '[1,2,3]', 5, '2 seconds'");
+    session.search_by("'docs', '[1,2,3]', 5, ttl => '2 seconds'");
     let mut last = lifetime(&stand.redis);
     assert!(last > 0 && last <= 2000);
     until("the entry expires under hits", || {
-        session.search_by("'docs', '[1,2,3]', 5, '2 seconds'");
+        session.search_by("'docs', '[1,2,3]', 5, ttl => '2 seconds'");
         // Between the search and this look the entry may have gone.
         let left = stand.redis.keys().first().map_or(0, |key| stand.redis.lifetime(key));
         let expired = database.stats("docs").misses > 1;
@@ -79,12 +79,12 @@ fn ttl_is_also_the_oldest_answer_that_a_call_accepts() {
     let mut session = database.session();
     let source = Source::docs(&mut session, 20, 3);
     source.register(&mut session, "docs", "");
-    session.search_by("'docs', '[1,2,3]', 5, '1 day'");
+    session.search_by("'docs', '[1,2,3]', 5, ttl => '1 day'");
     session.run("SELECT pg_sleep(0.2)");
-    session.search_by("'docs', '[1,2,3]', 5, '100 milliseconds'");
+    session.search_by("'docs', '[1,2,3]', 5, ttl => '100 milliseconds'");
     assert_eq!(database.stats("docs").outcomes(), (0, 2, 0));
-    session.search_by("'docs', '[3,2,1]', 5, '1 day'");
-    session.search_by("'docs', '[3,2,1]', 5, '1 hour'");
+    session.search_by("'docs', '[3,2,1]', 5, ttl => '1 day'");
+    session.search_by("'docs', '[3,2,1]', 5, ttl => '1 hour'");
     assert_eq!(database.stats("docs").outcomes(), (1, 3, 0));
 }
 

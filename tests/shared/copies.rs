@@ -41,7 +41,7 @@ fn a_copy_expires_when_the_entry_does() {
     let left = "SELECT extract(epoch FROM expires_in) * 1000 <= 3600000 - 100, age < '1 minute' FROM vcache_entries";
     assert_eq!(session.rows(left), [["t", "t"].map(|value| Some(value.to_owned()))]);
     // Older than this call takes it, wherever it stands.
-    assert_eq!(session.value("SELECT outcome FROM vcache_explain('docs', '[1,2,3]', 5, '50 ms')"), "miss");
+    assert_eq!(session.value("SELECT outcome FROM vcache_explain('docs', '[1,2,3]', 5, ttl => '50 ms')"), "miss");
 }
 
 #[test]
