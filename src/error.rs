@@ -379,7 +379,7 @@ impl Error {
                     _ => Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 };
                 let cure = match problem {
-                    Problem::TooLarge | Problem::TooDeep => {
+                    Problem::TooLarge | Problem::TooDeep | Problem::TooLong => {
                         "Many values fit into one $in; what every search has in common is better a namespace of its own.".into()
                     }
                     Problem::UnknownOperator(_) | Problem::OperatorWithoutField(_) | Problem::NoOperator => format!(
@@ -390,9 +390,10 @@ impl Error {
                     Problem::NotAValue("a list") => "For one of several values, write {\"field\": {\"$in\": [1, 2]}}.".into(),
                     _ => "Write, for example, '{\"lang\": \"en\", \"year\": {\"$gte\": 2020}}'.".into(),
                 };
-                (code, problem.to_string(), place(&at), Some(cure))
+                (code, shortened(&problem.to_string()), place(&at), Some(cure))
             }
             Self::UnknownField { field, at, known, is_column } => {
+                let field = shortened(&field);
                 let message = if is_column {
                     format!("column \"{field}\" is not one of the namespace's filter_columns")
                 } else {
@@ -408,7 +409,7 @@ impl Error {
             }
             Self::EmptyKey { path, at } => (
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
-                format!("path \"{path}\" has a key without a name"),
+                format!("path \"{}\" has a key without a name", shortened(&path)),
                 place(&at),
                 Some("A path is keys of the metadata with dots between them: author.name.".into()),
             ),
@@ -532,7 +533,16 @@ impl From<FilterError> for Error {
 
 /// Where in the filter.
 fn place(at: &str) -> Option<String> {
-    (!at.is_empty()).then(|| format!("At {at} of the filter."))
+    (!at.is_empty()).then(|| format!("At {} of the filter.", shortened(at)))
+}
+
+/// What a caller has written, as long as a person reads it.
+pub fn shortened(text: &str) -> String {
+    const MOST: usize = 200;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 impl From<VectorError> for Error {

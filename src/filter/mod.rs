@@ -8,7 +8,7 @@
 mod sql;
 
 use crate::engine::{self, Condition};
-use crate::error::Error;
+use crate::error::{Error, shortened};
 use crate::pg::catalog::{self, Column};
 use crate::pg::function::Call;
 use crate::pg::order::{self, Order};
@@ -395,7 +395,12 @@ impl Filtered {
         // jsonb holds no zero byte.
         let text = CString::new(text).unwrap_or_default();
         let value = catalog::value_of_text_or(kind, -1, &text, || {
-            format!("At {} of the filter: column \"{}\" has type {}.", at(), self.column.name, catalog::type_text(kind))
+            format!(
+                "At {} of the filter: column \"{}\" has type {}.",
+                shortened(&at()),
+                self.column.name,
+                catalog::type_text(kind)
+            )
         });
         Ok(order::canonical(kind, value))
     }

@@ -199,7 +199,7 @@ fn a_negative_ttl_is_refused() {
     let mut session = database.session();
     let source = Source::docs(&mut session, 20, 3);
     source.register(&mut session, "docs", "");
-    refused(&mut session, &[("'docs', '[1,2,3]', 5, '-1 second'", "22", &["ttl"])]);
+    refused(&mut session, &[("'docs', '[1,2,3]', 5, ttl => '-1 second'", "22", &["ttl"])]);
     session
         .fails("SELECT vcache_create_namespace('other', 'docs', 'embedding', metric => 'l2', ttl => '-1 second')")
         .assert("22", &["ttl"]);

@@ -14,9 +14,9 @@ fn the_function_is_declared_as_the_planner_should_see_it() {
          FROM pg_proc WHERE proname = 'vcache_search' ORDER BY proallargtypes::regtype[]::text",
     );
     let row = |vector: &str| {
-        let names = "{namespace,vector,top_k,ttl,id,distance,payload}";
-        let types = format!("{{text,{vector},integer,interval,text,\"double precision\",jsonb}}");
-        let row = ["s", "r", "t", "10", "4", "2", names, &types];
+        let names = "{namespace,vector,top_k,filter,ttl,id,distance,payload}";
+        let types = format!("{{text,{vector},integer,jsonb,interval,text,\"double precision\",jsonb}}");
+        let row = ["s", "r", "t", "10", "5", "3", names, &types];
         row.map(|value| Some(value.to_owned())).to_vec()
     };
     assert_eq!(declared, [row("anyelement"), row("text")]);

@@ -190,7 +190,7 @@ fn assert_as_old_as_its_snapshot(read: &str, search: &str) {
     assert_eq!(stand.redis.keys().len(), 1);
     // Before the ttl is over such an answer may be given; but not to one who accepts none from before the deletion.
     assert_eq!(other.search("docs", "[9,9,9]", 3)[0].id, "1000");
-    let fresh = other.search_by(&format!("'docs', '[9,9,9]', 3, clock_timestamp() - '{since}'"));
+    let fresh = other.search_by(&format!("'docs', '[9,9,9]', 3, ttl => clock_timestamp() - '{since}'"));
     assert_ne!(fresh[0].id, "1000", "{search}");
 }
 
