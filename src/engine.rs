@@ -159,7 +159,10 @@ impl Engine {
     /// [`Error::UnknownMetric`], [`Error::NotADistance`].
     pub fn operator(&self, metric: &str, column: &Column) -> Result<Operator, Error> {
         let name = METRICS.iter().find(|(name, _)| *name == metric).map_or(metric, |(_, operator)| operator);
+        // One that somebody else has put there may answer each role as it likes.
+        let extension = catalog::extension_of_type(self.vector_type);
         let operator = catalog::operator_on(&self.schema, name, self.vector_type)
+            .filter(|operator| catalog::extension_of_operator(operator.oid) == extension)
             .ok_or_else(|| Error::UnknownMetric { metric: metric.to_owned(), kind: catalog::type_text(column.kind) })?;
         if !is_float(operator.result) {
             return Err(Error::NotADistance { operator: operator.name, kind: catalog::type_text(operator.result) });

@@ -42,6 +42,8 @@ const RLS_SETTING: Part = Part(18, "rls_settings");
 /// In the place of a value: NULL is not ''.
 const SETTING_MISSING: u8 = 19;
 const STATEMENT: Part = Part(20, "statement");
+const SESSION_OID: Part = Part(21, "session_user_oid");
+const RENDERING: Part = Part(22, "rendering");
 
 sql_function!(vcache_secret_is_drawn, pg_finfo_vcache_secret_is_drawn, is_drawn);
 
@@ -123,10 +125,16 @@ fn parts(asked: Asked<'_>, mut take: impl FnMut(Part, Value<'_>)) {
     if let Some(filter) = filter {
         take(FILTER, Value::Bytes(filter));
     }
-    if let Some(Scope { role, role_name, session_user, settings, policies, statement }) = scope {
+    if let Some(Scope { role, role_name, session_user, rendering, settings, policies, statement }) = scope {
         take(ROLE_OID, Value::Number(role.to_u32().into()));
         take(ROLE, Value::Text(role_name));
-        session_user.iter().for_each(|name| take(SESSION_USER, Value::Text(name)));
+        if let Some((oid, name)) = session_user {
+            take(SESSION_OID, Value::Number(oid.to_u32().into()));
+            take(SESSION_USER, Value::Text(name));
+        }
+        for (name, value) in rendering {
+            take(RENDERING, Value::Setting(name.to_str().unwrap_or_default(), Some(value)));
+        }
         policies.iter().for_each(|(name, version)| take(POLICY, Value::Setting(name, Some(version))));
         settings.iter().for_each(|(name, value)| take(RLS_SETTING, Value::Setting(name, value.as_deref())));
         take(STATEMENT, Value::Bytes(&statement.to_le_bytes()));

@@ -8,10 +8,10 @@ pub use statistics::{Statistics, may_see_statistics_of};
 use crate::namespace::Definition;
 use crate::pg::guc::{self, Shown};
 use crate::pg::scan::Table;
-use crate::pg::{access, invalidation};
+use crate::pg::{access, catalog, invalidation};
 use pgrx::pg_sys::Oid;
 use rights::Rights;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
 /// What a role that may search at all gets to see.
@@ -31,7 +31,9 @@ pub struct Scope {
     pub role: Oid,
     pub role_name: String,
     /// Where policies ask for it.
-    pub session_user: Option<String>,
+    pub session_user: Option<(Oid, String)>,
+    /// What built-in functions read besides.
+    pub rendering: Vec<(&'static CStr, String)>,
     /// The settings that the namespace declares, and their values; `None` of one that is missing.
     pub settings: Vec<(String, Option<String>)>,
     /// The policies that let rows through, and the versions of their rows.
@@ -45,7 +47,12 @@ pub struct Access {
     pub sight: Sight,
     rights: Option<Rc<Rights>>,
     is_secured: bool,
+    /// Whether what roles are to one another decides which rows there are, or whether policies do.
+    by_role: bool,
     era: u64,
+    grants: u64,
+    /// The version of the role's row in the catalog.
+    role: (Oid, u32),
 }
 
 impl Access {
@@ -71,8 +78,13 @@ impl Access {
 
     /// Whether the current role still sees what it did, now that the engine has been asked. It raises nothing.
     pub fn is_still(&self, definition: &Definition) -> bool {
-        let is_current =
-            self.era == invalidation::era() && self.rights.as_ref().is_none_or(|rights| rights.is_current());
+        // A membership that was there while the engine was asked, and is gone again, leaves everything as it was; a role that was changed and
+        // changed back is of another version.
+        let is_moved = || self.grants != invalidation::grants() || self.role != access::role_version();
+        if self.by_role && self.era != invalidation::era() && is_moved() {
+            return false;
+        }
+        let is_current = self.rights.as_ref().is_none_or(|rights| rights.is_current());
         // What is found out anew may raise an error where row_security is off.
         (is_current || access::is_row_security_on()) && sight(definition).sight == self.sight
     }
@@ -104,6 +116,14 @@ fn sight(definition: &Definition) -> Access {
         _ if !access::may_execute(functions) => {
             Sight::OwnRows("the current role may not execute a function that the search calls".to_owned())
         }
+        _ if let Some(function) =
+            definition.json_casts.iter().find(|function| !rights::is_trusted_cast(**function)) =>
+        {
+            let name = catalog::function(*function).map_or_else(String::new, |function| function.name);
+            Sight::OwnRows(format!(
+                "function {name}() makes json of a value of the payload, and may make another of it for another role"
+            ))
+        }
         None if is_in_force => Sight::OwnRows(
             "row-level security is in force for the current role, and the namespace declares no rls_settings"
                 .to_owned(),
@@ -114,7 +134,9 @@ fn sight(definition: &Definition) -> Access {
             Err(why) => Sight::OwnRows(why),
         },
     };
-    Access { sight, rights, is_secured, era: invalidation::era() }
+    let by_role = rights.is_some() || access::has_row_security(definition.source);
+    let role = if by_role { access::role_version() } else { Default::default() };
+    Access { sight, rights, is_secured, by_role, era: invalidation::era(), grants: invalidation::grants(), role }
 }
 
 fn scope(definition: &Definition, rights: &Rights) -> Result<Scope, String> {
@@ -125,12 +147,19 @@ fn scope(definition: &Definition, rights: &Rights) -> Result<Scope, String> {
         Shown::Missing if named.needed.contains(name) => Err(format!("there is no setting {name}, which is needed")),
         Shown::Missing => Ok((name.clone(), None)),
         Shown::Hidden => Err(format!("the current role may not see the setting {name}")),
+        Shown::Garbled => Err(format!("the setting {name} is not valid UTF-8")),
     };
-    let role = access::role();
+    let rendered = |name: &'static CStr| match guc::shown(name) {
+        Shown::Value(value) => Ok((name, value)),
+        _ => Err(format!("there is no telling the setting {}", name.to_string_lossy())),
+    };
+    let name_of = |role| access::role_name(role).ok_or_else(|| "a role's name is not valid UTF-8".to_owned());
+    let (role, session) = (access::role(), access::session_role());
     Ok(Scope {
         role,
-        role_name: access::role_name(role),
-        session_user: named.session_user.then(|| access::role_name(access::session_role())),
+        role_name: name_of(role)?,
+        session_user: if named.session_user { Some((session, name_of(session)?)) } else { None },
+        rendering: guc::RENDERING.into_iter().map(rendered).collect::<Result<_, _>>()?,
         settings: declared.map(value).collect::<Result<_, _>>()?,
         policies: named.policies.clone(),
         statement: named.statement,

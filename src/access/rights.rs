@@ -5,12 +5,13 @@
 //! its functions read. An answer may be cached where that can be told and named in the key:
 //!
 //! - **Policies** may use columns of the row, constants, built-in types and enums, and functions (operators, casts) that PostgreSQL brings and
-//!   that are IMMUTABLE: by what that means, their result depends on their arguments alone, and nobody but a superuser makes another function of one.
+//!   that are IMMUTABLE: their result depends on their arguments, and nobody but a superuser makes another function of one. Some of those read
+//!   settings all the same (`float8out` is one): the few that there are stand in the key ([`guc::RENDERING`](crate::pg::guc::RENDERING)).
 //!   Of those that are STABLE there are five, which are in the key by what they read: `current_setting`, of a setting with a constant name that the
 //!   namespace declares, `current_user` (also as `user`, `current_role`, `getpgusername()`) and `session_user`. All others are STABLE because they read the
 //!   time, a setting, or tables. A subquery reads other rows, whose clock nobody looks at.
-//! - **Views** have freshness 'ttl', so they may read whatever tables they like. Their functions may also be an extension's, IMMUTABLE and written in C: those
-//!   only a superuser makes. One in SQL or PL/pgSQL that says IMMUTABLE and reads a setting is a common mistake, and would show one tenant's rows to another.
+//! - **Views** have freshness 'ttl', so they may read whatever tables they like. Their functions may also be an extension's, IMMUTABLE and written in C, for
+//!   values of certain types: those only a superuser makes. One in SQL or PL/pgSQL that says IMMUTABLE and reads a setting is a common mistake, and would show one tenant's rows to another.
 //!
 //! The statement as it was rewritten is in the key, whole, and with it every definition of a view and every policy; so are the policies' rows in the
 //! catalog. With exact freshness the clock tells of every change of a row, whichever column it is of ([`Registration::reads`]): a policy
@@ -22,18 +23,9 @@
 use crate::namespace::Definition;
 use crate::pg::rewrite::{self, Part, Read, Rewritten, Use};
 use crate::pg::{access, catalog, foreign, inherits, invalidation, policy};
-use pgrx::pg_sys::{self, InvalidOid, Oid};
+use pgrx::pg_sys::{InvalidOid, Oid};
 use std::rc::Rc;
 use vcache_core::digest::digest;
-
-/// Stable functions that are in the key by what they read.
-const STABLE: [u32; 5] = [
-    pg_sys::F_CURRENT_SETTING_TEXT,
-    pg_sys::F_CURRENT_SETTING_TEXT_BOOL,
-    pg_sys::F_CURRENT_USER,
-    pg_sys::F_GETPGUSERNAME,
-    pg_sys::F_SESSION_USER,
-];
 
 /// What decides which rows there are.
 pub struct Rights {
@@ -64,7 +56,7 @@ pub struct Named {
 }
 
 /// More roles than a session works as; beyond them, all is found out anew.
-const MOST: usize = 100;
+const MOST: usize = 1000;
 
 impl Rights {
     /// Those of the current role. Raises what the plain query raises before it is planned.
@@ -112,6 +104,7 @@ impl Rights {
         let as_whom = |read: &Read| if read.as_user == InvalidOid { of.0 } else { read.as_user };
         let (mut bytes, mut policies) = (text.as_bytes().to_vec(), Vec::new());
         for read in reads {
+            bytes.extend(access::version_of_role(as_whom(read)).to_le_bytes());
             for table in foreign_members(read.relation, read.kind) {
                 bytes.extend(foreign::reader(table, as_whom(read)));
             }
@@ -234,9 +227,10 @@ fn of_value(kind: Oid) -> Option<String> {
 
 fn of_function(part: Part, oid: Oid) -> Option<String> {
     let function = catalog::function(oid)?;
-    let is_compiled = function.is_compiled && function.is_plain && part == Part::View;
+    // One that takes values of any type may call other functions for them.
+    let is_compiled = function.is_compiled && function.is_plain && !function.takes_any && part == Part::View;
     let is_trusted = catalog::is_built_in(oid) || is_compiled;
-    if STABLE.contains(&oid.to_u32()) || function.is_immutable && is_trusted {
+    if rewrite::TOLD.contains(&oid.to_u32()) || function.is_immutable && is_trusted {
         return None;
     }
     let name = function.name;
@@ -245,4 +239,12 @@ fn of_function(part: Part, oid: Oid) -> Option<String> {
     } else {
         format!("calls function {}.{name}(), which is not PostgreSQL's own", catalog::schema_name(function.schema))
     })
+}
+
+/// Whether a function that makes json of a value depends on the value alone: one in C, as extensions bring.
+pub fn is_trusted_cast(oid: Oid) -> bool {
+    catalog::is_built_in(oid)
+        || catalog::function(oid).is_some_and(|function| {
+            function.is_compiled && function.is_plain && function.is_immutable && !function.takes_any
+        })
 }

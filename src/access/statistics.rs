@@ -61,11 +61,16 @@ fn seen(registration: &Registration) -> Seen {
         Seen::EveryName
     } else if !may_search(registration) {
         Seen::Nothing
-    } else if access::is_row_security_enabled(source) {
+    } else if access::is_row_security_enabled(source) || !is_table(source) {
         Seen::RegisteredName
     } else {
         Seen::EveryName
     }
+}
+
+/// Whether it has rows of its own: behind a view or a foreign table there may be others' policies.
+fn is_table(source: Oid) -> bool {
+    catalog::class(source).is_some_and(|class| matches!(class.kind, b'r' | b'p' | b'm'))
 }
 
 /// As [`check`] would have it, by the registration alone and without an error.

@@ -182,6 +182,8 @@ pub struct Definition {
     pub is_exact: bool,
     /// A column of an answer whose values are shown by names that are no part of the source.
     pub shows_names: Option<Column>,
+    /// The functions by which values of the payload are made json, besides PostgreSQL's own.
+    pub json_casts: Vec<Oid>,
     /// In microseconds.
     pub ttl: Option<i64>,
     pub fetch_k: Option<u32>,
@@ -257,6 +259,7 @@ impl Definition {
                 .chain([&id])
                 .find(|column| catalog::shows_names(column.kind))
                 .map(|column| Column::clone(column)),
+            json_casts: payload.iter().flat_map(|column| catalog::casts_to_json(column.kind)).collect(),
             ttl: registration.ttl.map(Interval::total_microseconds),
             fetch_k: registration.fetch_k.and_then(|k| u32::try_from(k).ok()),
             rls_settings: registration.rls_settings.clone(),

@@ -2,8 +2,8 @@
 
 use super::rewrite::Read;
 use super::scan::Table;
-use super::varlena::c_string;
 use pgrx::{PgBox, pg_sys};
+use std::cell::Cell;
 
 /// Raises PostgreSQL's own error unless the current role may use the table's schema.
 pub fn check_schema(table: &Table) {
@@ -79,10 +79,13 @@ pub fn session_role() -> pg_sys::Oid {
     unsafe { pg_sys::GetSessionUserId() }
 }
 
-/// The name of a role; empty when it is gone.
-pub fn role_name(role: pg_sys::Oid) -> String {
+/// The name of a role; `None` where it is no UTF-8, and cannot be told from others.
+pub fn role_name(role: pg_sys::Oid) -> Option<String> {
     // SAFETY: null or a terminated string comes back.
-    unsafe { c_string(pg_sys::GetUserNameFromId(role, true)) }
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() { None } else { std::ffi::CStr::from_ptr(name).to_str().ok().map(str::to_owned) }
+    }
 }
 
 /// The setting row_security.
@@ -138,6 +141,13 @@ pub fn is_row_security_enabled(oid: pg_sys::Oid) -> bool {
     state == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
 }
 
+/// Whether the table has row-level security, be the current role above it or not.
+pub fn has_row_security(oid: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up that raises nothing.
+    let state = unsafe { pg_sys::check_enable_rls(oid, pg_sys::InvalidOid, true) };
+    state != pg_sys::CheckEnableRlsResult::RLS_NONE as i32
+}
+
 /// Whether row-level security decides for the current role which rows of the table there are.
 /// With `row_security = off` PostgreSQL raises its own error in that case.
 pub fn row_security_in_force(oid: pg_sys::Oid) -> bool {
@@ -172,5 +182,33 @@ pub fn check_owner(oid: pg_sys::Oid, kind: std::ffi::c_char, name: &std::ffi::CS
             let object = pg_sys::get_relkind_objtype(kind);
             pg_sys::aclcheck_error(pg_sys::AclResult::ACLCHECK_NOT_OWNER, object, name.as_ptr());
         }
+    }
+}
+
+/// The current role, and which transaction made its row in the catalog what it is. It is looked up anew when some role has changed.
+pub fn role_version() -> (pg_sys::Oid, u32) {
+    thread_local! {
+        static KEPT: Cell<Option<(u64, (pg_sys::Oid, u32))>> = const { Cell::new(None) };
+    }
+    let (era, role) = (super::invalidation::era(), role());
+    if let Some((_, version)) = KEPT.get().filter(|(of, (oid, _))| *of == era && *oid == role) {
+        return version;
+    }
+    let version = (role, version_of_role(role));
+    KEPT.set(Some((era, version)));
+    version
+}
+
+/// Which transaction made a role's row in the catalog what it is; 0 where there is none.
+pub fn version_of_role(role: pg_sys::Oid) -> u32 {
+    // SAFETY: a row of pg_authid comes back, or null, and is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::AUTHOID as i32, role.into());
+        if tuple.is_null() {
+            return 0;
+        }
+        let writer = (*(*tuple).t_data).t_choice.t_heap.t_xmin;
+        pg_sys::ReleaseSysCache(tuple);
+        writer.into_inner()
     }
 }

@@ -243,6 +243,29 @@ pub struct Function {
     /// Neither an aggregate nor a window function nor a procedure.
     pub is_plain: bool,
     pub is_compiled: bool,
+    /// Whether it takes values of more types than one.
+    pub takes_any: bool,
+}
+
+/// The function by which values of a type, or of what it is made of, are cast to json, if it is none of PostgreSQL's own; as row_to_json asks for one.
+pub fn casts_to_json(kind: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    let base = base_type(kind);
+    if let Some(element) = element_type(base) {
+        return casts_to_json(element);
+    }
+    // SAFETY: catalog look-ups; a row type never holds itself.
+    unsafe {
+        let table = pg_sys::get_typ_typrelid(base);
+        if table != pg_sys::InvalidOid {
+            let open = Table::try_open(table);
+            return open.iter().flat_map(columns).flat_map(|column| casts_to_json(column.kind)).collect();
+        }
+        let mut function = pg_sys::InvalidOid;
+        let explicit = pg_sys::CoercionContext::COERCION_EXPLICIT;
+        let path = pg_sys::find_coercion_pathway(pg_sys::JSONOID, base, explicit, &mut function);
+        let is_function = path == pg_sys::CoercionPathType::COERCION_PATH_FUNC && !is_built_in(base);
+        if is_function { vec![function] } else { Vec::new() }
+    }
 }
 
 /// The function with this OID.
@@ -257,6 +280,12 @@ pub fn function(oid: pg_sys::Oid) -> Option<Function> {
             is_immutable: row.provolatile as u8 == b'i',
             is_plain: row.prokind as u8 == b'f',
             is_compiled: COMPILED.contains(&row.prolang.to_u32()),
+            takes_any: row
+                .proargtypes
+                .values
+                .as_slice(row.pronargs.unsigned_abs().into())
+                .iter()
+                .any(|kind| pg_sys::get_typtype(*kind) as u8 == pg_sys::TYPTYPE_PSEUDO),
         })
     }
 }
@@ -359,6 +388,12 @@ pub fn is_enum(kind: pg_sys::Oid) -> bool {
 pub fn extension_of_type(oid: pg_sys::Oid) -> pg_sys::Oid {
     // SAFETY: a catalog look-up.
     unsafe { pg_sys::getExtensionOfObject(pg_sys::TypeRelationId, oid) }
+}
+
+/// The same for an operator.
+pub fn extension_of_operator(oid: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: a catalog look-up.
+    unsafe { pg_sys::getExtensionOfObject(pg_sys::OperatorRelationId, oid) }
 }
 
 /// The OID of an extension by its name; the invalid OID when it is not installed.

@@ -66,6 +66,22 @@ pub fn current(name: &CStr) -> Option<CString> {
     }
 }
 
+/// What functions read though they are called IMMUTABLE: how some values are written, and what names in some texts mean.
+pub const RENDERING: [&CStr; 12] = [
+    c"bytea_output",
+    c"DateStyle",
+    c"default_text_search_config",
+    c"extra_float_digits",
+    c"IntervalStyle",
+    c"lc_monetary",
+    c"lc_numeric",
+    c"lc_time",
+    c"quote_all_identifiers",
+    c"TimeZone",
+    c"timezone_abbreviations",
+    c"xmlbinary",
+];
+
 /// A setting as the current role may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shown {
@@ -74,6 +90,8 @@ pub enum Shown {
     Missing,
     /// It is not for this role to see.
     Hidden,
+    /// It is no UTF-8, so it cannot be told from others that are none.
+    Garbled,
 }
 
 /// What the current role sees of a setting.
@@ -85,7 +103,10 @@ pub fn shown(name: &CStr) -> Shown {
             return Shown::Hidden;
         }
         let value = pg_sys::GetConfigOptionByName(name.as_ptr(), std::ptr::null_mut(), true);
-        if value.is_null() { Shown::Missing } else { Shown::Value(c_string(value)) }
+        if value.is_null() {
+            return Shown::Missing;
+        }
+        CStr::from_ptr(value).to_str().map_or(Shown::Garbled, |value| Shown::Value(value.to_owned()))
     }
 }
 

@@ -15,6 +15,7 @@ thread_local! {
     static GENERATION: Cell<u64> = const { Cell::new(0) };
     static HEARD: Cell<u64> = const { Cell::new(0) };
     static ERA: Cell<u64> = const { Cell::new(0) };
+    static GRANTS: Cell<u64> = const { Cell::new(0) };
     static WATCHED: RefCell<HashSet<pg_sys::Oid>> = RefCell::default();
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
@@ -27,6 +28,11 @@ pub fn generation() -> u64 {
 /// The current era of roles.
 pub fn era() -> u64 {
     ERA.get()
+}
+
+/// How many memberships and functions have changed: what may come and go without a trace.
+pub fn grants() -> u64 {
+    GRANTS.get()
 }
 
 /// How much has been heard of, of any relation.
@@ -57,8 +63,10 @@ pub fn watch_all<'a>(relations: impl IntoIterator<Item = &'a pg_sys::Oid>) {
 }
 
 /// A database's owner is the member of pg_database_owner.
-const ROLES: [pg_sys::SysCacheIdentifier::Type; 5] = [
+const ROLES: [pg_sys::SysCacheIdentifier::Type; 6] = [
     pg_sys::SysCacheIdentifier::AUTHOID,
+    // What a view's function was trusted for, its owner may replace.
+    pg_sys::SysCacheIdentifier::PROCOID,
     pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM,
     pg_sys::SysCacheIdentifier::DATABASEOID,
     pg_sys::SysCacheIdentifier::FOREIGNSERVEROID,
@@ -85,6 +93,9 @@ extern "C-unwind" fn catalog_changed(_argument: pg_sys::Datum, _cache: i32, _has
 }
 
 #[pg_guard]
-extern "C-unwind" fn roles_changed(_argument: pg_sys::Datum, _cache: i32, _hash: pg_sys::uint32) {
+extern "C-unwind" fn roles_changed(_argument: pg_sys::Datum, cache: i32, _hash: pg_sys::uint32) {
     ERA.set(ERA.get() + 1);
+    if [pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM, pg_sys::SysCacheIdentifier::PROCOID].contains(&(cache as u32)) {
+        GRANTS.set(GRANTS.get() + 1);
+    }
 }

@@ -60,7 +60,7 @@ pub struct Rewritten {
 
 /// Has a statement rewritten for the current role. Raises the statement's own errors.
 pub fn rewrite(statement: &CStr, parameters: &[Oid]) -> Rewritten {
-    let mut walk = Walk { part: Part::Statement, reads: Vec::new(), uses: Vec::new() };
+    let mut walk = Walk { part: Part::Statement, is_call: false, reads: Vec::new(), uses: Vec::new() };
     // SAFETY: the text is terminated, the types are as many as said; all nodes live in the current memory context.
     unsafe {
         let raw = pg_sys::pg_parse_query(statement.as_ptr());
@@ -77,15 +77,26 @@ pub fn rewrite(statement: &CStr, parameters: &[Oid]) -> Rewritten {
 
 /// What stands in the expression of a policy on a table, given as the catalog has it.
 pub fn uses_of_policy(table: Oid, expression: &str) -> Vec<Use> {
-    let mut walk = Walk { part: Part::Policy(table), reads: Vec::new(), uses: Vec::new() };
+    let mut walk = Walk { part: Part::Policy(table), is_call: false, reads: Vec::new(), uses: Vec::new() };
     let Ok(expression) = CString::new(expression) else { return Vec::new() };
     // SAFETY: the text is what nodeToString has made of an expression.
     unsafe { visit(pg_sys::stringToNode(expression.as_ptr()).cast(), (&raw mut walk).cast()) };
     walk.uses.into_iter().map(|(_, found)| found).collect()
 }
 
+/// Stable functions that are told by what they read.
+pub const TOLD: [u32; 5] = [
+    pg_sys::F_CURRENT_SETTING_TEXT,
+    pg_sys::F_CURRENT_SETTING_TEXT_BOOL,
+    pg_sys::F_CURRENT_USER,
+    pg_sys::F_GETPGUSERNAME,
+    pg_sys::F_SESSION_USER,
+];
+
 struct Walk {
     part: Part,
+    /// Whether the node that is looked at is a call of a function by its name.
+    is_call: bool,
     reads: Vec<Read>,
     uses: Vec<(Part, Use)>,
 }
@@ -246,6 +257,7 @@ unsafe fn look(node: *mut pg_sys::Node, walk: *mut Walk) {
             NodeTag::T_CurrentOfExpr => (*walk).found(Use::Other("asks for the row of a cursor")),
             _ => {}
         }
+        (*walk).is_call = tag == NodeTag::T_FuncExpr;
         if tag != NodeTag::T_CoerceViaIO || !look_at_array(node.cast(), walk) {
             pg_sys::check_functions_in_node(node, Some(note_function), walk.cast());
         }
@@ -257,7 +269,14 @@ unsafe fn look(node: *mut pg_sys::Node, walk: *mut Walk) {
 #[pg_guard]
 unsafe extern "C-unwind" fn note_function(function: Oid, context: *mut c_void) -> bool {
     // SAFETY: by this function's contract.
-    unsafe { (*context.cast::<Walk>()).found(Use::Function(function)) };
+    unsafe {
+        let walk = context.cast::<Walk>();
+        (*walk).found(Use::Function(function));
+        // What it reads, its arguments tell; of an operator or a cast that calls it, nobody has looked at them.
+        if TOLD.contains(&function.to_u32()) && !(*walk).is_call {
+            (*walk).found(Use::Other("reads a setting, or who asks, by an operator or a cast"));
+        }
+    }
     false
 }
 

@@ -193,3 +193,24 @@ fn entries_and_freeing_them_are_for_superusers() {
     assert_eq!(owners.number("SELECT count(*) FROM vcache_namespaces"), 3);
     assert_eq!(superuser.number("SELECT count(*) FROM vcache_entries"), 3);
 }
+
+#[test]
+fn names_that_a_pattern_stands_for_are_hidden_behind_a_view() {
+    let database = stand().database();
+    let mut owner = database.session();
+    let [alice, bob] = ["alice", "bob"].map(|name| database.role(name, ""));
+    owner.run(&format!(
+        "CREATE TABLE kept (id int, tenant text, reader text, embedding {VECTOR}(3));
+         INSERT INTO kept VALUES (1, 'zeta', '{bob}', '[1,2,3]'), (2, 'eta', '{alice}', '[1,2,3]');
+         CREATE VIEW seen AS SELECT id, tenant, embedding FROM kept WHERE reader = current_user;
+         GRANT SELECT ON seen TO PUBLIC;
+         SELECT vcache_create_namespace('v/*', 'seen', 'embedding', id_column => 'id', metric => 'l2', namespace_column => 'tenant',
+                                        freshness => 'ttl', rls_settings => '{{}}')"
+    ));
+    let [mut alice, mut bob] = [&alice, &bob].map(|role| database.session_as(role));
+    assert_eq!(bob.column("SELECT id FROM vcache_search('v/zeta', '[1,2,3]')"), ["1"]);
+    let names = "SELECT namespace FROM vcache_stats";
+    assert_eq!(alice.column(names), Vec::<String>::new());
+    assert_eq!(bob.column(names), Vec::<String>::new());
+    assert_eq!(owner.column(names), ["v/zeta"]);
+}

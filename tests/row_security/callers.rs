@@ -1,6 +1,6 @@
 //! From where a search is called: it is always the current role that counts, as for a plain query in a function of the same kind.
 
-use crate::{Outcome, Scene, stand};
+use crate::{Outcome, Scene, stand, turn};
 use Outcome::{Hit, Miss};
 use harness::Session;
 
@@ -47,6 +47,7 @@ fn assert_same(session: &mut Session) -> Vec<usize> {
 
 #[test]
 fn the_current_role_counts_wherever_it_is_called_from() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) =
         Scene::with_policy(&database, "{}", "reader = current_user OR reader = 'nobody' AND tenant = 1");
@@ -82,6 +83,7 @@ fn the_current_role_counts_wherever_it_is_called_from() {
 
 #[test]
 fn set_role_and_back() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::with_policy(&database, "{}", "reader = current_user");
     for end in [Miss, Hit] {

@@ -1,6 +1,6 @@
 //! Foreign tables: as whom a role reads them is between it and their server, so no two roles share.
 
-use crate::{Outcome, Scene, stand};
+use crate::{Outcome, Scene, stand, turn};
 use Outcome::{Bypass, Hit, Miss};
 use harness::Session;
 
@@ -30,6 +30,7 @@ fn far<'d>(scene: Scene<'d>, owner: &mut Session, options: &str) -> Scene<'d> {
 
 #[test]
 fn each_role_has_entries_of_its_own() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     let scene = far(scene, &mut owner, "");
@@ -54,6 +55,7 @@ fn each_role_has_entries_of_its_own() {
 
 #[test]
 fn so_it_is_where_one_inherits_from_the_source_or_is_behind_a_view() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     let scene = far(scene, &mut owner, "");

@@ -1,10 +1,11 @@
 //! Exact freshness under row-level security: the clock tells of every change of a row, whichever column it is of.
 
-use crate::{Outcome, Scene, stand};
+use crate::{Outcome, Scene, stand, turn};
 use Outcome::{Bypass, Hit, Miss};
 
 #[test]
 fn an_update_of_a_column_that_only_a_policy_reads_is_a_change() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::with_policy(&database, "{}", "reader = current_user");
     let mut alice = database.session_as(&scene.alice);
@@ -25,6 +26,7 @@ fn an_update_of_a_column_that_only_a_policy_reads_is_a_change() {
 
 #[test]
 fn a_namespace_that_gets_rls_settings_later_hears_of_every_column_from_then_on() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     owner.run("CREATE POLICY own ON docs USING (reader = current_user)");
@@ -40,6 +42,7 @@ fn a_namespace_that_gets_rls_settings_later_hears_of_every_column_from_then_on()
 
 #[test]
 fn what_a_transaction_has_written_itself_is_its_own() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::with_policy(&database, "{}", "reader = current_user");
     owner.run("GRANT UPDATE ON docs TO PUBLIC");
@@ -60,6 +63,7 @@ fn what_a_transaction_has_written_itself_is_its_own() {
 
 #[test]
 fn tenants_and_policies_go_together() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::with_policy(&database, "{}", "reader = current_user");
     scene.source.register(&mut owner, "t/*", "namespace_column => 'tenant', rls_settings => '{}'");

@@ -4,13 +4,14 @@
 mod callers;
 mod foreign;
 mod freshness;
+mod hidden;
 mod policies;
 mod roles;
 mod scene;
 mod settings;
 mod views;
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use harness::Stand;
 
@@ -20,4 +21,10 @@ pub use crate::scene::{Outcome, Scene};
 fn stand() -> &'static Stand {
     static STAND: LazyLock<Stand> = LazyLock::new(Stand::start);
     &STAND
+}
+
+/// One test at a time: roles are the whole server's, and an answer is not stored where what roles are to one another has changed meanwhile.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }

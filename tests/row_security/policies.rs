@@ -1,6 +1,6 @@
 //! Which policies a namespace with rls_settings is cached under, and what their changes do.
 
-use crate::{Outcome, Scene, stand};
+use crate::{Outcome, Scene, stand, turn};
 use Outcome::{Bypass, Hit, Miss};
 
 const SETTINGS: &str = "{app.tenant,app.tenants,app.claims}";
@@ -10,6 +10,7 @@ const SET: &str = r#"SET app.tenant = '1'; SET app.tenants = '{1,2}'; SET app.cl
 
 #[test]
 fn policies_of_built_in_functions_over_the_row_are_cached_under() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::with_policy(&database, SETTINGS, "false");
     let mut alice = database.session_as(&scene.alice);
@@ -40,6 +41,7 @@ fn policies_of_built_in_functions_over_the_row_are_cached_under() {
 
 #[test]
 fn policies_that_depend_on_more_are_not_and_it_is_told_why() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::with_policy(&database, SETTINGS, "false");
     let mut alice = database.session_as(&scene.alice);
@@ -92,6 +94,7 @@ fn policies_that_depend_on_more_are_not_and_it_is_told_why() {
 
 #[test]
 fn without_rls_settings_nothing_is_cached() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::with_policy(&database, "{}", "true");
     let mut alice = database.session_as(&scene.alice);
@@ -119,6 +122,7 @@ fn without_rls_settings_nothing_is_cached() {
 
 #[test]
 fn a_policy_that_is_changed_added_or_dropped_makes_old_entries_unreachable() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::with_policy(&database, "{}", "reader = current_user");
     let mut alice = database.session_as(&scene.alice);
@@ -155,6 +159,7 @@ fn a_policy_that_is_changed_added_or_dropped_makes_old_entries_unreachable() {
 
 #[test]
 fn the_named_parents_policies_count_not_the_partitions() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     let kind = owner.engine().extension();

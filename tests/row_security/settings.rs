@@ -1,12 +1,13 @@
 //! The settings that policies read: their values are part of the key, wherever they come from.
 
-use crate::{Outcome, Scene, stand};
+use crate::{Outcome, Scene, stand, turn};
 use Outcome::{Bypass, Hit, Miss};
 
 const TENANT: &str = "tenant = current_setting('app.tenant', true)::int";
 
 #[test]
 fn each_value_has_entries_of_its_own() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, _owner) = Scene::with_policy(&database, "{app.tenant}", TENANT);
     let mut alice = database.session_as(&scene.alice);
@@ -27,6 +28,7 @@ fn each_value_has_entries_of_its_own() {
 
 #[test]
 fn null_is_not_the_empty_text() {
+    let _turn = turn();
     let database = stand().database();
     let policy = "CASE WHEN current_setting('app.tenant', true) IS NULL THEN tenant = 1 ELSE tenant = 2 END";
     let (scene, _owner) = Scene::with_policy(&database, "{app.tenant}", policy);
@@ -41,6 +43,7 @@ fn null_is_not_the_empty_text() {
 
 #[test]
 fn it_is_the_value_of_the_moment_that_counts() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::with_policy(&database, "{app.tenant}", TENANT);
     owner.run(
@@ -78,6 +81,7 @@ fn it_is_the_value_of_the_moment_that_counts() {
 
 #[test]
 fn a_setting_that_is_needed_and_missing_is_the_plain_querys_error() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) =
         Scene::with_policy(&database, "{app.tenant}", "tenant = current_setting('app.tenant')::int");
@@ -93,6 +97,7 @@ fn a_setting_that_is_needed_and_missing_is_the_plain_querys_error() {
 
 #[test]
 fn a_hidden_setting_is_not_shown() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::with_policy(&database, "{vcache.redis_url}", "reader = current_user");
     let mut alice = database.session_as(&scene.alice);
@@ -103,6 +108,7 @@ fn a_hidden_setting_is_not_shown() {
 
 #[test]
 fn options_that_are_refused() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     scene.register(&mut owner, "");

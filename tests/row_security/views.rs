@@ -1,6 +1,6 @@
 //! Views and materialized views as sources: whose rights count, what is cached, and what makes it unreachable.
 
-use crate::{Outcome, Scene, stand};
+use crate::{Outcome, Scene, stand, turn};
 use Outcome::{Bypass, Hit, Miss};
 use harness::Session;
 
@@ -8,6 +8,7 @@ const VIEW: &str = "CREATE VIEW seen AS SELECT id, title, n, embedding, tenant F
 
 #[test]
 fn race_1_a_view_with_security_invoker_over_a_table_with_row_level_security() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     let view = "CREATE POLICY own ON docs USING (reader = current_user);
@@ -41,6 +42,7 @@ fn race_1_a_view_with_security_invoker_over_a_table_with_row_level_security() {
 
 #[test]
 fn race_1_a_view_that_reads_a_setting() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     let view = format!("{VIEW} WHERE tenant = current_setting('app.tenant', true)::int");
@@ -61,6 +63,7 @@ fn race_1_a_view_that_reads_a_setting() {
 
 #[test]
 fn row_level_security_under_a_view_is_that_of_its_owner_and_current_user_is_the_callers() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     let keeper = database.role("keeper", "");
@@ -91,6 +94,7 @@ fn row_level_security_under_a_view_is_that_of_its_owner_and_current_user_is_the_
 
 #[test]
 fn what_a_view_may_use() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     owner.run(&format!(
@@ -144,6 +148,7 @@ fn what_a_view_may_use() {
 
 #[test]
 fn a_hit_needs_the_rights_that_the_plain_query_needs() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     let (keeper, inner) = (database.role("keeper", ""), database.role("inner", ""));
@@ -186,6 +191,7 @@ fn a_hit_needs_the_rights_that_the_plain_query_needs() {
 
 #[test]
 fn definitions_are_watched_those_of_views_within_views_too() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     let views =
@@ -213,6 +219,7 @@ fn definitions_are_watched_those_of_views_within_views_too() {
 /// A function's snapshot is older than its locks: to it, a table that has been rewritten since is empty.
 #[test]
 fn a_table_behind_a_view_that_is_rewritten_meanwhile_is_not_stored_as_empty() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     let scene = scene.over(&mut owner, "seen", &format!("ALTER TABLE docs DISABLE ROW LEVEL SECURITY; {VIEW}"), "");
@@ -236,6 +243,7 @@ fn a_table_behind_a_view_that_is_rewritten_meanwhile_is_not_stored_as_empty() {
 
 #[test]
 fn what_a_view_needs_to_be_a_source() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     owner.run(&format!(
@@ -271,6 +279,7 @@ fn what_a_view_needs_to_be_a_source() {
 
 #[test]
 fn a_materialized_view_is_as_a_table_that_nothing_tells_of() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     let view = "CREATE MATERIALIZED VIEW kept AS SELECT id, title, n, embedding FROM docs";
@@ -290,6 +299,7 @@ fn a_materialized_view_is_as_a_table_that_nothing_tells_of() {
 
 #[test]
 fn what_a_role_becomes_while_the_engine_is_asked_is_not_stored_for_who_it_was() {
+    let _turn = turn();
     let database = stand().database();
     let (scene, mut owner) = Scene::new(&database);
     let group = database.role("group", "");
