@@ -37,11 +37,17 @@ fn register(session: &mut Session) {
 
 /// Asserts that each statement is met by another session's next search, though it writes no row.
 fn assert_met(database: &Database, session: &mut Session, statements: &[&str]) {
+    assert_ends(database, session, &statements.iter().map(|statement| (*statement, "hit")).collect::<Vec<_>>());
+}
+
+/// The same with statements behind which searches end so.
+fn assert_ends(database: &Database, session: &mut Session, statements: &[(&str, &str)]) {
     let mut reader = database.session();
-    for statement in statements {
+    let mut so_far = "hit";
+    for (statement, end) in statements {
         println!("{statement}");
         let before = assert_payloads(&mut reader, "x");
-        assert_eq!(outcome(&mut reader), "hit");
+        assert_eq!(outcome(&mut reader), so_far);
         // Not before the commit, and not at all if there is none.
         session.run("BEGIN");
         session.run(statement);
@@ -52,7 +58,8 @@ fn assert_met(database: &Database, session: &mut Session, statements: &[&str]) {
         let after = assert_payloads(&mut reader, "x");
         assert_ne!(before, after, "{statement}: the test shows nothing if the answer stays");
         assert_eq!(inside, after, "{statement}");
-        assert_eq!(outcome(&mut reader), "hit");
+        assert_eq!(outcome(&mut reader), *end);
+        so_far = end;
     }
 }
 
@@ -103,13 +110,15 @@ fn race_13_a_cast_to_json() {
     let mut session = prepared(&database, types, "kind");
     session.run("UPDATE docs SET x = 'one'");
     register(&mut session);
-    assert_met(
+    // What a user's function makes of a value may be another thing for another role: it is not cached.
+    let replace = "CREATE OR REPLACE FUNCTION as_json(kind) RETURNS json LANGUAGE sql IMMUTABLE AS $$ SELECT '{\"cast\": 2}'::json $$";
+    assert_ends(
         &database,
         &mut session,
         &[
-            "CREATE CAST (kind AS json) WITH FUNCTION as_json(kind)",
-            "CREATE OR REPLACE FUNCTION as_json(kind) RETURNS json LANGUAGE sql IMMUTABLE AS $$ SELECT '{\"cast\": 2}'::json $$",
-            "DROP CAST (kind AS json)",
+            ("CREATE CAST (kind AS json) WITH FUNCTION as_json(kind)", "bypass"),
+            (replace, "bypass"),
+            ("DROP CAST (kind AS json)", "hit"),
         ],
     );
 }
