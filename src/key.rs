@@ -132,9 +132,7 @@ fn parts(asked: Asked<'_>, mut take: impl FnMut(Part, Value<'_>)) {
             take(SESSION_OID, Value::Number(oid.to_u32().into()));
             take(SESSION_USER, Value::Text(name));
         }
-        for (name, value) in rendering {
-            take(RENDERING, Value::Setting(name.to_str().unwrap_or_default(), Some(value)));
-        }
+        rendering.iter().for_each(|(name, value)| take(RENDERING, Value::Setting(name, value.as_deref())));
         policies.iter().for_each(|(name, version)| take(POLICY, Value::Setting(name, Some(version))));
         settings.iter().for_each(|(name, value)| take(RLS_SETTING, Value::Setting(name, value.as_deref())));
         take(STATEMENT, Value::Bytes(&statement.to_le_bytes()));

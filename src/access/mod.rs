@@ -6,12 +6,13 @@ mod statistics;
 pub use statistics::{Statistics, may_see_statistics_of};
 
 use crate::namespace::Definition;
+use crate::pg::access::{self, RowSecurity};
 use crate::pg::guc::{self, Shown};
 use crate::pg::scan::Table;
-use crate::pg::{access, catalog, invalidation};
+use crate::pg::{catalog, invalidation};
 use pgrx::pg_sys::Oid;
 use rights::Rights;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::rc::Rc;
 
 /// What a role that may search at all gets to see.
@@ -32,8 +33,8 @@ pub struct Scope {
     pub role_name: String,
     /// Where policies ask for it.
     pub session_user: Option<(Oid, String)>,
-    /// What built-in functions read besides.
-    pub rendering: Vec<(&'static CStr, String)>,
+    /// What built-in functions read besides, as the settings below.
+    pub rendering: Vec<(String, Option<String>)>,
     /// The settings that the namespace declares, and their values; `None` of one that is missing.
     pub settings: Vec<(String, Option<String>)>,
     /// The policies that let rows through, and the versions of their rows.
@@ -51,7 +52,7 @@ pub struct Access {
     by_role: bool,
     era: u64,
     grants: u64,
-    /// The version of the role's row in the catalog.
+    /// The role, and the version of its row in the catalog.
     role: (Oid, u32),
 }
 
@@ -80,7 +81,7 @@ impl Access {
     pub fn is_still(&self, definition: &Definition) -> bool {
         // A membership that was there while the engine was asked, and is gone again, leaves everything as it was; a role that was changed and
         // changed back is of another version.
-        let is_moved = || self.grants != invalidation::grants() || self.role != access::role_version();
+        let is_moved = || self.grants != invalidation::grants() || self.role != role();
         if self.by_role && self.era != invalidation::era() && is_moved() {
             return false;
         }
@@ -104,8 +105,14 @@ pub fn check(definition: &Definition, more: impl Iterator<Item = i16>, source: &
     access
 }
 
+fn role() -> (Oid, u32) {
+    let role = access::role();
+    (role, access::version_of_role(role))
+}
+
 fn sight(definition: &Definition) -> Access {
-    let is_in_force = access::row_security_in_force(definition.source);
+    let row_security = access::row_security(definition.source, false);
+    let is_in_force = row_security == RowSecurity::InForce;
     let is_told = is_in_force && definition.rls_settings.is_some();
     let rights = (is_told || definition.depends_on_role).then(|| Rights::of(definition));
     let is_secured = is_in_force || rights.as_ref().is_some_and(|rights| rights.is_secured);
@@ -134,24 +141,20 @@ fn sight(definition: &Definition) -> Access {
             Err(why) => Sight::OwnRows(why),
         },
     };
-    let by_role = rights.is_some() || access::has_row_security(definition.source);
-    let role = if by_role { access::role_version() } else { Default::default() };
+    let by_role = rights.is_some() || row_security != RowSecurity::None;
+    let role = if by_role { role() } else { Default::default() };
     Access { sight, rights, is_secured, by_role, era: invalidation::era(), grants: invalidation::grants(), role }
 }
 
 fn scope(definition: &Definition, rights: &Rights) -> Result<Scope, String> {
     let named = rights.named.as_ref().map_err(Clone::clone)?;
     let declared = definition.rls_settings.iter().flatten();
-    let value = |name: &String| match guc::shown(&CString::new(name.as_str()).unwrap_or_default()) {
-        Shown::Value(value) => Ok((name.clone(), Some(value))),
-        Shown::Missing if named.needed.contains(name) => Err(format!("there is no setting {name}, which is needed")),
-        Shown::Missing => Ok((name.clone(), None)),
+    let value = |name: &str, is_needed: bool| match guc::shown(&CString::new(name).unwrap_or_default()) {
+        Shown::Value(value) => Ok((name.to_owned(), Some(value))),
+        Shown::Missing if is_needed => Err(format!("there is no setting {name}, which is needed")),
+        Shown::Missing => Ok((name.to_owned(), None)),
         Shown::Hidden => Err(format!("the current role may not see the setting {name}")),
         Shown::Garbled => Err(format!("the setting {name} is not valid UTF-8")),
-    };
-    let rendered = |name: &'static CStr| match guc::shown(name) {
-        Shown::Value(value) => Ok((name, value)),
-        _ => Err(format!("there is no telling the setting {}", name.to_string_lossy())),
     };
     let name_of = |role| access::role_name(role).ok_or_else(|| "a role's name is not valid UTF-8".to_owned());
     let (role, session) = (access::role(), access::session_role());
@@ -159,8 +162,8 @@ fn scope(definition: &Definition, rights: &Rights) -> Result<Scope, String> {
         role,
         role_name: name_of(role)?,
         session_user: if named.session_user { Some((session, name_of(session)?)) } else { None },
-        rendering: guc::RENDERING.into_iter().map(rendered).collect::<Result<_, _>>()?,
-        settings: declared.map(value).collect::<Result<_, _>>()?,
+        rendering: guc::READ_BY_IMMUTABLE.into_iter().map(|name| value(name, true)).collect::<Result<_, _>>()?,
+        settings: declared.map(|name| value(name, named.needed.contains(name))).collect::<Result<_, _>>()?,
         policies: named.policies.clone(),
         statement: named.statement,
     })

@@ -6,7 +6,7 @@
 //!
 //! - **Policies** may use columns of the row, constants, built-in types and enums, and functions (operators, casts) that PostgreSQL brings and
 //!   that are IMMUTABLE: their result depends on their arguments, and nobody but a superuser makes another function of one. Some of those read
-//!   settings all the same (`float8out` is one): the few that there are stand in the key ([`guc::RENDERING`](crate::pg::guc::RENDERING)).
+//!   settings all the same (`float8out` is one): the few that there are stand in the key ([`READ_BY_IMMUTABLE`](crate::pg::guc::READ_BY_IMMUTABLE)).
 //!   Of those that are STABLE there are five, which are in the key by what they read: `current_setting`, of a setting with a constant name that the
 //!   namespace declares, `current_user` (also as `user`, `current_role`, `getpgusername()`) and `session_user`. All others are STABLE because they read the
 //!   time, a setting, or tables. A subquery reads other rows, whose clock nobody looks at.
@@ -227,9 +227,7 @@ fn of_value(kind: Oid) -> Option<String> {
 
 fn of_function(part: Part, oid: Oid) -> Option<String> {
     let function = catalog::function(oid)?;
-    // One that takes values of any type may call other functions for them.
-    let is_compiled = function.is_compiled && function.is_plain && !function.takes_any && part == Part::View;
-    let is_trusted = catalog::is_built_in(oid) || is_compiled;
+    let is_trusted = catalog::is_built_in(oid) || function.is_closed() && part == Part::View;
     if rewrite::TOLD.contains(&oid.to_u32()) || function.is_immutable && is_trusted {
         return None;
     }
@@ -244,7 +242,5 @@ fn of_function(part: Part, oid: Oid) -> Option<String> {
 /// Whether a function that makes json of a value depends on the value alone: one in C, as extensions bring.
 pub fn is_trusted_cast(oid: Oid) -> bool {
     catalog::is_built_in(oid)
-        || catalog::function(oid).is_some_and(|function| {
-            function.is_compiled && function.is_plain && function.is_immutable && !function.takes_any
-        })
+        || catalog::function(oid).is_some_and(|function| function.is_immutable && function.is_closed())
 }

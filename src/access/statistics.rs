@@ -1,7 +1,8 @@
 //! Owns whose statistics a role may see: those of the namespaces that it may search, and of its own.
 
 use crate::namespace::{Name, Registration};
-use crate::pg::{access, catalog};
+use crate::pg::access::{self, RowSecurity};
+use crate::pg::catalog;
 use pgrx::pg_sys::Oid;
 use std::collections::HashMap;
 
@@ -61,7 +62,7 @@ fn seen(registration: &Registration) -> Seen {
         Seen::EveryName
     } else if !may_search(registration) {
         Seen::Nothing
-    } else if access::is_row_security_enabled(source) || !is_table(source) {
+    } else if access::row_security(source, true) == RowSecurity::InForce || !is_table(source) {
         Seen::RegisteredName
     } else {
         Seen::EveryName

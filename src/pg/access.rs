@@ -3,7 +3,6 @@
 use super::rewrite::Read;
 use super::scan::Table;
 use pgrx::{PgBox, pg_sys};
-use std::cell::Cell;
 
 /// Raises PostgreSQL's own error unless the current role may use the table's schema.
 pub fn check_schema(table: &Table) {
@@ -134,26 +133,26 @@ pub fn may_use_schema_of(oid: pg_sys::Oid) -> bool {
     })
 }
 
-/// Whether row-level security would decide what the current role sees, whatever `row_security` says of errors.
-pub fn is_row_security_enabled(oid: pg_sys::Oid) -> bool {
-    // SAFETY: a catalog look-up that raises nothing.
-    let state = unsafe { pg_sys::check_enable_rls(oid, pg_sys::InvalidOid, true) };
-    state == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+/// What row-level security is to the current role, of one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowSecurity {
+    /// The table has none.
+    None,
+    /// The role is above it.
+    Above,
+    /// It decides which rows there are.
+    InForce,
 }
 
-/// Whether the table has row-level security, be the current role above it or not.
-pub fn has_row_security(oid: pg_sys::Oid) -> bool {
-    // SAFETY: a catalog look-up that raises nothing.
-    let state = unsafe { pg_sys::check_enable_rls(oid, pg_sys::InvalidOid, true) };
-    state != pg_sys::CheckEnableRlsResult::RLS_NONE as i32
-}
-
-/// Whether row-level security decides for the current role which rows of the table there are.
-/// With `row_security = off` PostgreSQL raises its own error in that case.
-pub fn row_security_in_force(oid: pg_sys::Oid) -> bool {
-    // SAFETY: the OID is that of an open table.
-    let state = unsafe { pg_sys::check_enable_rls(oid, pg_sys::InvalidOid, false) };
-    state == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+/// Row-level security of a table. Where it is in force and `row_security = off`, PostgreSQL raises its own error, unless that is not to be.
+pub fn row_security(oid: pg_sys::Oid, without_error: bool) -> RowSecurity {
+    // SAFETY: a catalog look-up.
+    let state = unsafe { pg_sys::check_enable_rls(oid, pg_sys::InvalidOid, without_error) };
+    match state {
+        state if state == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 => RowSecurity::InForce,
+        state if state == pg_sys::CheckEnableRlsResult::RLS_NONE as i32 => RowSecurity::None,
+        _ => RowSecurity::Above,
+    }
 }
 
 /// Whether the current role may see the settings that are hidden from ordinary ones.
@@ -183,20 +182,6 @@ pub fn check_owner(oid: pg_sys::Oid, kind: std::ffi::c_char, name: &std::ffi::CS
             pg_sys::aclcheck_error(pg_sys::AclResult::ACLCHECK_NOT_OWNER, object, name.as_ptr());
         }
     }
-}
-
-/// The current role, and which transaction made its row in the catalog what it is. It is looked up anew when some role has changed.
-pub fn role_version() -> (pg_sys::Oid, u32) {
-    thread_local! {
-        static KEPT: Cell<Option<(u64, (pg_sys::Oid, u32))>> = const { Cell::new(None) };
-    }
-    let (era, role) = (super::invalidation::era(), role());
-    if let Some((_, version)) = KEPT.get().filter(|(of, (oid, _))| *of == era && *oid == role) {
-        return version;
-    }
-    let version = (role, version_of_role(role));
-    KEPT.set(Some((era, version)));
-    version
 }
 
 /// Which transaction made a role's row in the catalog what it is; 0 where there is none.

@@ -247,6 +247,14 @@ pub struct Function {
     pub takes_any: bool,
 }
 
+impl Function {
+    /// Whether it calls no function of a user's: one in C, which only superusers make, for values of certain types. One that takes values of any
+    /// type may call other functions for them.
+    pub fn is_closed(&self) -> bool {
+        self.is_compiled && self.is_plain && !self.takes_any
+    }
+}
+
 /// The function by which values of a type, or of what it is made of, are cast to json, if it is none of PostgreSQL's own; as row_to_json asks for one.
 pub fn casts_to_json(kind: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     let base = base_type(kind);

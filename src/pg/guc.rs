@@ -67,19 +67,19 @@ pub fn current(name: &CStr) -> Option<CString> {
 }
 
 /// What functions read though they are called IMMUTABLE: how some values are written, and what names in some texts mean.
-pub const RENDERING: [&CStr; 12] = [
-    c"bytea_output",
-    c"DateStyle",
-    c"default_text_search_config",
-    c"extra_float_digits",
-    c"IntervalStyle",
-    c"lc_monetary",
-    c"lc_numeric",
-    c"lc_time",
-    c"quote_all_identifiers",
-    c"TimeZone",
-    c"timezone_abbreviations",
-    c"xmlbinary",
+pub const READ_BY_IMMUTABLE: [&str; 12] = [
+    "bytea_output",
+    "DateStyle",
+    "default_text_search_config",
+    "extra_float_digits",
+    "IntervalStyle",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+    "quote_all_identifiers",
+    "TimeZone",
+    "timezone_abbreviations",
+    "xmlbinary",
 ];
 
 /// A setting as the current role may see it.
